@@ -1,0 +1,33 @@
+"""What there is: names, owners, lineage, classification, search.
+
+A projection of what was applied; never the place where anything is defined.
+"""
+
+from millpond.catalog.catalog import POLICIES, Catalog, DatasetUnknown, Edge, Hit
+from millpond.catalog.entry import (
+    Direction,
+    carried_tags,
+    entry_from_json,
+    entry_to_json,
+    lineage_from_json,
+    lineage_to_json,
+)
+from millpond.catalog.spec import ColumnLineage, ColumnRef, Entry, Lineage
+
+__all__ = [
+    "POLICIES",
+    "Catalog",
+    "ColumnLineage",
+    "ColumnRef",
+    "DatasetUnknown",
+    "Direction",
+    "Edge",
+    "Entry",
+    "Hit",
+    "Lineage",
+    "carried_tags",
+    "entry_from_json",
+    "entry_to_json",
+    "lineage_from_json",
+    "lineage_to_json",
+]
