@@ -9,7 +9,7 @@ from millpond.kernel.document import Document, parse_document, read_document, su
 from millpond.kernel.errors import Location, MillpondError, Problem, ProblemsFound
 from millpond.kernel.ids import new_id
 from millpond.kernel.secret import Secret
-from millpond.kernel.storage import StoredFile, Store
+from millpond.kernel.storage import StorageDenied, StorageUnreachable, Store, StoredFile
 from millpond.kernel.units import GiB, KiB, MiB, format_bytes, format_count, format_seconds, parse_bytes
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "Problem",
     "ProblemsFound",
     "Secret",
+    "StorageDenied",
+    "StorageUnreachable",
     "Store",
     "StoredFile",
     "canonical_json",

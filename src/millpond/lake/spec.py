@@ -27,7 +27,7 @@ class DataFile:
     """One Parquet file of a table."""
 
     path: str
-    """Relative to the table's folder, as the Delta log holds it."""
+    """Relative to the table's folder, as the store lists it. (The Delta log holds it URL-encoded.)"""
     size: int
     """Bytes."""
     rows: int
