@@ -12,6 +12,8 @@ from millpond.catalog.entry import (
     lineage_from_json,
     lineage_to_json,
 )
+from millpond.catalog.lineage import Traced, parse_select, references, trace, trace_all
+from millpond.catalog.scope import TimeSource
 from millpond.catalog.spec import ColumnLineage, ColumnRef, Entry, Lineage
 
 __all__ = [
@@ -25,9 +27,15 @@ __all__ = [
     "Entry",
     "Hit",
     "Lineage",
+    "TimeSource",
+    "Traced",
     "carried_tags",
     "entry_from_json",
     "entry_to_json",
     "lineage_from_json",
     "lineage_to_json",
+    "parse_select",
+    "references",
+    "trace",
+    "trace_all",
 ]

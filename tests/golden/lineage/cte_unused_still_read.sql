@@ -1,0 +1,2 @@
+WITH unused AS (SELECT carrier FROM airlines WHERE name LIKE 'A%')
+SELECT id FROM flights

@@ -1,0 +1,1 @@
+PIVOT flights ON origin USING sum(delay)

@@ -1,0 +1,1 @@
+SELECT * EXCLUDE (nmae) FROM airlines

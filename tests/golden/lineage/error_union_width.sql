@@ -1,0 +1,1 @@
+SELECT id, carrier FROM flights UNION ALL SELECT name FROM airlines

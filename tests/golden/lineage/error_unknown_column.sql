@@ -1,0 +1,4 @@
+SELECT f.id,
+       f.dealy,
+       carier
+FROM flights AS f

@@ -1,0 +1,1 @@
+FROM customers SELECT email.lower() AS email WHERE country = 'NL'

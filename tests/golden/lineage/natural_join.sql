@@ -1,0 +1,1 @@
+SELECT id, wind FROM flights NATURAL JOIN weather.hourly

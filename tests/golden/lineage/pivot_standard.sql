@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT carrier, origin, delay FROM flights) PIVOT (max(delay) FOR origin IN ('JFK', 'EWR') GROUP BY carrier)

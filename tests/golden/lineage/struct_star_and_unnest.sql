@@ -1,0 +1,1 @@
+SELECT address.*, unnest(address.geo), unnest(tags) AS tag FROM orders

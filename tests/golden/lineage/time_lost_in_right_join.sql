@@ -1,0 +1,1 @@
+SELECT f.sched, a.name FROM flights AS f RIGHT JOIN airlines AS a USING (carrier)

@@ -1,0 +1,1 @@
+SELECT sched::DATE AS day FROM flights UNION ALL SELECT at::DATE FROM weather.hourly

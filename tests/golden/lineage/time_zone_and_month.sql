@@ -1,0 +1,1 @@
+SELECT date_trunc('month', placed) AS month, sum(total) AS total FROM orders GROUP BY month

@@ -1,0 +1,1 @@
+UNPIVOT hourly ON wind, rain INTO NAME measure VALUE reading

@@ -1,0 +1,1 @@
+SELECT carrier, name, id FROM flights FULL JOIN airlines USING (carrier)

@@ -1,0 +1,1 @@
+SELECT * FROM flights JOIN airlines USING (carrier)
