@@ -18,6 +18,8 @@ class RowRule:
     """A DuckDB expression over the dataset's columns; a row breaks the rule where it ``IS NOT TRUE``."""
     severity: Severity
     description: str
+    columns: tuple[str, ...] = ()
+    """Every column the predicate names, in the dataset's order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
