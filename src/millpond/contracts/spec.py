@@ -177,8 +177,20 @@ class Change:
     """One difference between two definitions of a dataset."""
 
     kind: Literal[
-        "add column", "drop column", "widen", "narrow", "retype", "make required", "make optional",
-        "key", "partition", "order", "rules", "metadata", "add dataset", "drop dataset",
+        "add column",
+        "drop column",
+        "widen",
+        "narrow",
+        "retype",
+        "make required",
+        "make optional",
+        "key",
+        "partition",
+        "order",
+        "rules",
+        "metadata",
+        "add dataset",
+        "drop dataset",
     ]
     what: str
     """For people: ``amount: INTEGER → BIGINT``."""
