@@ -114,12 +114,27 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One move of an environment's pointers, all at once."""
+
+    seq: int
+    at_us: int
+    env: str
+    run_id: str | None
+    actor: str
+    changes: Mapping[str, tuple[Pointer | None, Pointer | None]] = field(hash=False)
+    """Dataset → the pointer before and after; None where the dataset was not, or is no longer, shown."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainReport:
     """Whether the event chain is whole."""
 
     records: int
+    """How many records fit, from the first on."""
     head: str
-    """Hash of the last record; empty without records."""
+    """Hash of the last record that fits; empty without one. Kept elsewhere, it shows a chain rewritten as a whole."""
     broken_at: int | None = None
     """Sequence number of the first record that does not fit."""
     reason: str | None = None

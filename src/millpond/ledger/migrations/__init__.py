@@ -1,0 +1,1 @@
+"""How a ledger's schema came to be, step by step. Used by alembic; a step is never changed once released."""

@@ -1,0 +1,1 @@
+"""One file per step; its revision is the file name's first part."""

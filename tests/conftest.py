@@ -1,0 +1,11 @@
+"""Fixtures for every test: real servers, started once per session when a test asks for one."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+pytest_plugins = [name for name in ("servers.postgres", "servers.seaweedfs") if find_spec(name) is not None]
