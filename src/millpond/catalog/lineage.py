@@ -58,12 +58,14 @@ def parse_select(sql: str, *, path: str, first_line: int = 1) -> exp.Expr:
         ProblemsFound: not SQL, no query, several statements, or anything that changes data or settings.
     """
     try:
-        trees = [tree for tree in sqlglot.parse(sql, dialect=_DIALECT, error_level=ErrorLevel.IMMEDIATE) if tree]
+        parsed = sqlglot.parse(sql, dialect=_DIALECT, error_level=ErrorLevel.IMMEDIATE)
     except ParseError as error:
         raise ProblemsFound([_parse_problem(error, path, first_line)]) from error
     except SqlglotError as error:
         at = Location(path, first_line)
         raise ProblemsFound([Problem(what=f"not SQL: {error}", at=at, fix="Check quotes and brackets.")]) from error
+    # Comments behind the last semicolon come as a statement of their own.
+    trees = [tree for tree in parsed if tree is not None and not isinstance(tree, exp.Semicolon)]
     place = Place(path=path, first_line=first_line)
     if len(trees) != 1:
         what = "there is no query" if not trees else f"there are {len(trees)} statements"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from millpond.catalog import Lineage
+from millpond.catalog import Lineage, TimeSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class ModelSpec:
     key: tuple[str, ...] = ()
     """by key, scd2: default is the contract's primary key."""
     order_by: str | None = None
-    """by key, scd2: of several rows with one key the one with the greatest value wins (scd2: each is a version from then on)."""
+    """by key, scd2: of several rows with one key the greatest value wins (scd2: each is a version from then on)."""
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +43,27 @@ class Model:
     sql: str
     """The SELECT with every table written ``"product"."dataset"``."""
     lineage: Lineage
+    time_sources: tuple[TimeSource, ...] = ()
+    """by time: for each dataset that has one, the column that alone decides which times its rows bear on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A range of the time column, aligned to the grain."""
+
+    low: str | None
+    """ISO text, included; None: from the beginning."""
+    high: str | None
+    """ISO text, excluded; None: to the end."""
+
+    def __str__(self) -> str:
+        """``2013-01-01 to 2013-02-01``."""
+        return f"{self.low or 'the beginning'} to {self.high or 'the end'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everything:
+    """The whole table has to be made."""
+
+    reason: str
+    """For people: why no smaller part is enough."""
