@@ -7,14 +7,14 @@ and its options say. Never guesses from data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from millpond.contracts.document import Path, Value
 from millpond.contracts.errors import UnknownType
 from millpond.contracts.implied import implied_rules
 from millpond.contracts.report import Report, number_of, parts_of, text_of, texts_of
 from millpond.contracts.rules import column_rules
-from millpond.contracts.spec import Column
+from millpond.contracts.spec import Column, Rule
 from millpond.contracts.sqltypes import canonical_type, quote_field
 
 _LOGICAL: Final[Mapping[str, str]] = {
@@ -67,29 +67,34 @@ def _agrees(found: str, logical: str) -> bool:
 
 
 def _logical_type(part: dict[str, Value], logical: str) -> str:
+    """Give the type that ``logicalType`` and its options say; JSON where they do not say what it holds."""
     options = _options(part)
-    if logical == "object":
-        fields = [(text_of(field, "name") or "", column_type(field)) for _, field in parts_of(part, "properties")]
-        return f"STRUCT({', '.join(f'{quote_field(name)} {kind}' for name, kind in fields)})" if fields else "JSON"
-    if logical == "array":
-        items = part.get("items")
-        return f"{column_type(items)}[]" if isinstance(items, dict) and _typed(items) else "JSON"
-    if logical == "map":
-        sides = part.get("map")
-        key, value = (sides.get("key"), sides.get("value")) if isinstance(sides, dict) else (None, None)
-        if isinstance(key, dict) and isinstance(value, dict):
-            return f"MAP({column_type(key)}, {column_type(value)})"
-        return "JSON"
-    if logical == "vector":
-        return f"{_ELEMENTS[str(options.get('elementType', 'float32'))]}[{options.get('dimensions', '')}]"
-    width = _WIDTHS.get(str(options.get("format"))) if logical in {"integer", "number"} else None
+    if logical in _HOLDERS:
+        return _nested_type(part, logical, options) or "JSON"
     if logical == "number" and "precision" in options:
         return canonical_type(f"DECIMAL({options['precision']}, {options.get('scale', 0)})")
     if logical == "timestamp" and options.get("timezone") is True:
         return "TIMESTAMP WITH TIME ZONE"
-    if width is None and logical not in _LOGICAL:
+    if logical not in _LOGICAL:
         raise UnknownType(logical)
+    width = _WIDTHS.get(str(options.get("format"))) if logical in {"integer", "number"} else None
     return width or _LOGICAL[logical]
+
+
+def _nested_type(part: dict[str, Value], logical: str, options: dict[str, Value]) -> str | None:
+    fields = [(text_of(field, "name") or "", column_type(field)) for _, field in parts_of(part, "properties")]
+    if logical == "object" and fields:
+        return f"STRUCT({', '.join(f'{quote_field(name)} {kind}' for name, kind in fields)})"
+    items = part.get("items")
+    if logical == "array" and isinstance(items, dict) and _typed(items):
+        return f"{column_type(items)}[]"
+    if logical == "vector":
+        return f"{_ELEMENTS[str(options.get('elementType', 'float32'))]}[{options.get('dimensions', '')}]"
+    sides = part.get("map")
+    key, value = (sides.get("key"), sides.get("value")) if isinstance(sides, dict) else (None, None)
+    if logical == "map" and isinstance(key, dict) and isinstance(value, dict):
+        return f"MAP({column_type(key)}, {column_type(value)})"
+    return None
 
 
 def _typed(part: dict[str, Value]) -> bool:
@@ -117,48 +122,54 @@ def read_columns(dataset: dict[str, Value], path: Path, report: Report) -> tuple
     partitions = _positions(stored, "partitioned", "partitionKeyPosition", (*path, "properties"), report)
     names = tuple(str(part["name"]) for _, part in stored)
     return tuple(
-        _column(part, names, keys.get(place), partitions.get(place), (*path, "properties", place), report)
+        _column(part, names, keys.get(place), partitions.get(place), path=(*path, "properties", place), report=report)
         for place, part in stored
     )
 
 
 def _column(
-    part: dict[str, Value], names: tuple[str, ...], key: int | None, partition: int | None, path: Path, report: Report
+    part: dict[str, Value],
+    names: tuple[str, ...],
+    key: int | None,
+    partition: int | None,
+    *,
+    path: Path,
+    report: Report,
 ) -> Column:
     name = str(part["name"])
-    kind, rules = "VARCHAR", ()
+    kind = "VARCHAR"
+    rules: tuple[Rule, ...] = ()
     if not report.broken(path):
+        may_hold_more = any(key in part for key in ("logicalTypeOptions", "properties", "items", "map"))
         try:
             kind = column_type(part)
         except UnknownType as cause:
             what = f"`{cause.type_text}` {cause.why}" if cause.type_text else f"the column `{name}` {cause.why}"
             report.add((*path, "physicalType") if "physicalType" in part else path, what, cause.hint)
         else:
-            _check_fields(part, path, report)
-            given = column_rules(part, name, names, path, report)
-            rules = (*given, *implied_rules(part, name, kind, path, report)) if _may_imply(part) else given
+            if may_hold_more:
+                _check_fields(part, path, report)
+            given = column_rules(part, name, names, path=path, report=report)
+            rules = (*given, *implied_rules(part, name, kind, path, report)) if may_hold_more else given
     tags = texts_of(part, "tags") if "tags" in part else ()
+    told = cast("dict[str, Any]", part)  # of the right types, or the document is refused
     return Column(
         name=name,
         type=kind,
-        physical_name=text_of(part, "physicalName"),
-        description=text_of(part, "description"),
-        business_name=text_of(part, "businessName"),
-        required=part.get("required") is True,
-        unique=part.get("unique") is True,
+        physical_name=told.get("physicalName"),
+        description=told.get("description"),
+        business_name=told.get("businessName"),
+        required=told.get("required", False),
+        unique=told.get("unique", False),
         primary_key=key,
         partition=partition,
-        classification=text_of(part, "classification"),
-        critical=part.get("criticalDataElement") is True,
+        classification=told.get("classification"),
+        critical=told.get("criticalDataElement", False),
         tags=(*tags, "deprecated") if part.get("deprecated") is True and "deprecated" not in tags else tags,
         examples=texts_of(part, "examples") if "examples" in part else (),
         rules=rules,
         at=report.at(part),
     )
-
-
-def _may_imply(part: dict[str, Value]) -> bool:
-    return any(key in part for key in ("logicalTypeOptions", "properties", "items", "map"))
 
 
 def _check_names(stored: list[tuple[int, dict[str, Value]]], path: Path, report: Report) -> None:

@@ -42,9 +42,8 @@ def load_contract(path: FilePath, *, root: FilePath) -> Contract:
         raise ProblemsFound([problem]) from cause
     body = document.value
     version = _version(document)
-    if not isinstance(version, str):
-        raise ProblemsFound([*document.repeated, version])
-    assert isinstance(body, dict)
+    if isinstance(version, Problem) or not isinstance(body, dict):
+        raise ProblemsFound([*document.repeated, *([version] if isinstance(version, Problem) else [])])
     report = Report(document, version)
     for finding in check_shape(body, version):
         report.add(finding.path, finding.what, finding.fix, key=finding.key)
@@ -66,34 +65,32 @@ def _version(document: Document) -> str | Problem:
     body = document.value
     if not isinstance(body, dict):
         what = "the document is empty" if body is None else "the document is no mapping"
-        return Problem(
-            what=what, at=document.locate(()), fix="Write an ODCS data contract: apiVersion, kind, id, version, schema"
-        )
-    if body.get("kind") != _KIND:
-        if "kind" not in body:
-            near = get_close_matches("kind", body, n=1, cutoff=0.6)
-            fix = f"Add `kind: {_KIND}`" + (f" (`{near[0]}` is no field)" if near else "")
-            return Problem(what="a data contract needs `kind`", at=document.locate(()), fix=fix)
+        fix = "Write an ODCS data contract: apiVersion, kind, id, version, schema"
+        return Problem(what=what, at=document.locate(()), fix=fix)
+    for field, wanted in (("kind", _KIND), ("apiVersion", VERSIONS[-1])):
+        if field not in body:
+            near = get_close_matches(field, body, n=1, cutoff=0.6)
+            fix = f"Did you mean `{field}` where it says `{near[0]}`?" if near else f"Add `{field}: {wanted}`"
+            return Problem(what=f"a data contract needs `{field}`", at=document.locate(()), fix=fix)
+    if body["kind"] != _KIND:
         what = f"kind: `{as_text(body['kind'])}` is no data contract"
         return Problem(what=what, at=document.locate(("kind",)), fix=f"Write `kind: {_KIND}`")
-    version = body.get("apiVersion")
+    version = body["apiVersion"]
     if isinstance(version, str) and version in VERSIONS:
         return version
-    known = ", ".join(VERSIONS)
-    if version is None:
-        near = get_close_matches("apiVersion", body, n=1, cutoff=0.6)
-        fix = f"Rename `{near[0]}` to `apiVersion`" if near else f"Add `apiVersion: {VERSIONS[-1]}`"
-        return Problem(what="a data contract needs `apiVersion`", at=document.locate(()), fix=fix)
-    shown = as_text(version)
-    at = document.locate(("apiVersion",))
-    if f"v{shown.removeprefix('v')}" in VERSIONS:
-        return Problem(
-            what=f"apiVersion: `{shown}` is not spelt as a version", at=at, fix=f"Write v{shown.removeprefix('v')}"
-        )
-    if shown.removeprefix("v") in {"3", "3.0", "3.1", "3.2"}:
-        whole = next(name for name in reversed(VERSIONS) if name.startswith(f"v{shown.removeprefix('v')}"))
-        return Problem(what=f"apiVersion: `{shown}` is not a whole version", at=at, fix=f"Write {whole}")
-    return Problem(what=f"apiVersion: ODCS `{shown}` is not read here", at=at, fix=f"Write one of: {known}")
+    what, fix = _wrong_version(as_text(version))
+    return Problem(what=f"apiVersion: {what}", at=document.locate(("apiVersion",)), fix=fix)
+
+
+def _wrong_version(shown: str) -> tuple[str, str]:
+    """Say what is wrong with a version and what was meant."""
+    bare = shown.removeprefix("v")
+    if f"v{bare}" in VERSIONS:
+        return f"`{shown}` is not spelt as a version", f"Write v{bare}"
+    for name in reversed(VERSIONS):
+        if bare in {"3", name[1:4]}:
+            return f"`{shown}` is not a whole version", f"Write {name}"
+    return f"ODCS `{shown}` is not read here", f"Write one of: {', '.join(VERSIONS)}"
 
 
 def _contract(body: dict[str, Value], folder: str, report: Report) -> Contract:
@@ -171,7 +168,7 @@ def _people(body: dict[str, Value]) -> tuple[str | None, tuple[str, ...]]:
     The owner is the member whose role says owner, else the team, else the custom property ``owner``.
     """
     team = body.get("team")
-    holder = team if isinstance(team, dict) else {"members": team}
+    holder: dict[str, Value] = team if isinstance(team, dict) else {"members": team}
     members = [
         (str(member["username"]), text_of(member, "role") or "")
         for _, member in parts_of(holder, "members")

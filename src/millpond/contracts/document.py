@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import yaml
 
@@ -82,9 +82,9 @@ class Document:
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """libyaml's parser without PyYAML's resolver: tags of plain scalars are decided by ``_scalar``."""
 
-    def resolve(self, kind: type[yaml.Node], value: str, implicit: object) -> str:
+    def resolve(self, kind: type[yaml.Node], _value: str, implicit: tuple[bool, bool]) -> str:
         if kind is yaml.ScalarNode:
-            return "" if implicit[0] else _STR  # type: ignore[index]
+            return "" if implicit[0] else _STR
         return "map" if kind is yaml.MappingNode else "seq"
 
     def descend_resolver(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class _Builder:
             raise self._refuse(node, "nested or repeated without end", "Remove the alias (*name) that contains itself")
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, depth + 1) for item in node.value]
-        return self._mapping(node, depth)
+        return self._mapping(cast("yaml.MappingNode", node), depth)
 
     def _scalar(self, node: yaml.ScalarNode) -> Value:
         if node.tag:

@@ -7,7 +7,8 @@ What cannot be checked becomes a rule that says so, never silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Final
@@ -20,7 +21,14 @@ from millpond.contracts.spec import Rule, Severity
 
 NOT_RUN: Final = "not run by Millpond"
 
-_BOUNDS: Final = {"minimum": exp.GTE, "maximum": exp.LTE, "exclusiveMinimum": exp.GT, "exclusiveMaximum": exp.LT}
+_BOUNDS: Final = {
+    "minimum, strict": exp.GT,
+    "maximum, strict": exp.LT,
+    "minimum": exp.GTE,
+    "maximum": exp.LTE,
+    "exclusiveMinimum": exp.GT,
+    "exclusiveMaximum": exp.LT,
+}
 _SIZES: Final = {
     "minLength": (exp.GTE, "LENGTH"), "maxLength": (exp.LTE, "LENGTH"),
     "minItems": (exp.GTE, "LEN"), "maxItems": (exp.LTE, "LEN"),
@@ -46,6 +54,42 @@ _SILENT: Final = frozenset(
 """Options that make the type, or describe; nothing to check in a row."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What an option is about: a column, or a field inside one."""
+
+    names: tuple[str, ...]
+    """The column, then the fields down to it."""
+    type: str
+    logical: str
+    options: dict[str, Value]
+    path: Path
+    """Of the options."""
+    report: Report
+
+    def rule(self, option: str, expression: str) -> Rule:
+        """Make the rule of *option*."""
+        return Rule(
+            id=f"{'.'.join(self.names)}.{option}",
+            kind="custom",
+            column=self.names[0],
+            expression=expression,
+            dimension="conformity",
+            at=self.report.at(self.options),
+        )
+
+    def not_run(self, option: str, what: str) -> Rule:
+        """Make the rule that says what is not checked."""
+        return Rule(
+            id=f"{'.'.join(self.names)}.{option}",
+            kind="custom",
+            column=self.names[0],
+            severity=Severity.INFO,
+            description=f"{NOT_RUN}: {what}",
+            at=self.report.at(self.options),
+        )
+
+
 def implied_rules(part: dict[str, Value], column: str, type_text: str, path: Path, report: Report) -> Iterator[Rule]:
     """Give the rules that ``logicalTypeOptions`` of *part*, and of the fields inside it, imply."""
     yield from _rules_of(part, (column,), type_text, path, report)
@@ -54,37 +98,34 @@ def implied_rules(part: dict[str, Value], column: str, type_text: str, path: Pat
 def _rules_of(
     part: dict[str, Value], names: tuple[str, ...], type_text: str, path: Path, report: Report
 ) -> Iterator[Rule]:
-    options = part.get("logicalTypeOptions")
-    if isinstance(options, dict):
-        logical = text_of(part, "logicalType") or ""
-        for option, value in options.items():
-            yield from _rule(
-                option, value, options, names, type_text, logical, (*path, "logicalTypeOptions", option), report
-            )
+    given = part.get("logicalTypeOptions")
+    options = given if isinstance(given, dict) else {}
+    logical = text_of(part, "logicalType") or ""
+    field = _Field(names, type_text, logical, options, (*path, "logicalTypeOptions"), report)
+    for option, value in options.items():
+        if option in _OPTIONS:
+            yield from _OPTIONS[option](field, option, value)
+        elif option not in _SILENT:
+            yield field.not_run(option, option)
     if type_text.startswith("STRUCT("):
-        for place, field in parts_of(part, "properties"):
-            yield from _rules_of_field(field, names, (*path, "properties", place), report)
-    for inner in ("items", "map"):
-        if _has_rules(part.get(inner)):
-            where = ".".join(names)
-            yield _rule_not_run(f"{where}.{inner}", names[0], f"the rules inside {inner} of {where}", report, part)
+        for place, inner in parts_of(part, "properties"):
+            yield from _rules_inside(inner, names, (*path, "properties", place), report)
+    for holder in ("items", "map"):
+        if _has_rules(part.get(holder)):
+            yield field.not_run(holder, f"the rules inside {holder} of {'.'.join(names)}")
 
 
-def _rules_of_field(field: dict[str, Value], names: tuple[str, ...], path: Path, report: Report) -> Iterator[Rule]:
+def _rules_inside(part: dict[str, Value], names: tuple[str, ...], path: Path, report: Report) -> Iterator[Rule]:
     """Give the rules of one field of a STRUCT."""
-    inner = (*names, text_of(field, "name") or "")
-    where = ".".join(inner)
-    if field.get("required") is True:
-        yield _made(f"{where}.required", names[0], _required(inner), report, field)
-    if field.get("quality"):
-        yield _rule_not_run(f"{where}.quality", names[0], f"the quality rules of the field {where}", report, field)
-    yield from _rules_of(field, inner, _field_type(field), path, report)
-
-
-def _field_type(field: dict[str, Value]) -> str:
     from millpond.contracts.columns import column_type  # noqa: PLC0415 - columns imports this module
 
-    return column_type(field)
+    inner = (*names, text_of(part, "name") or "")
+    field = _Field(inner, column_type(part), text_of(part, "logicalType") or "", part, path, report)
+    if part.get("required") is True:
+        yield field.rule("required", _required(inner))
+    if part.get("quality"):
+        yield field.not_run("quality", f"the quality rules of the field {'.'.join(inner)}")
+    yield from _rules_of(part, inner, field.type, path, report)
 
 
 def _has_rules(part: Value) -> bool:
@@ -99,118 +140,124 @@ def _has_rules(part: Value) -> bool:
     return any(_has_rules(part.get(inner)) for inner in ("items", "map", "key", "value", "properties"))
 
 
-def _rule(
-    option: str, value: Value, options: dict[str, Value], names: tuple[str, ...], type_text: str, logical: str,
-    path: Path, report: Report,
-) -> Iterator[Rule]:  # fmt: skip
-    """Give the rule of one option, if it says something about rows."""
-    rule_id, column = f"{'.'.join(names)}.{option}", names[0]
-    if option in _BOUNDS:
-        if isinstance(value, bool):  # as 3.0 has it: whether the other bound is strict
-            return
-        strict = options.get({"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}.get(option, "")) is True
-        bound = _bound(value, logical, path, report)
-        if bound is not None:
-            sql = _compare(option, strict, bound, names, type_text, logical)
-            yield _made(rule_id, column, sql, report, options)
-    elif option in _SIZES and isinstance(value, int):
-        if option.endswith("Properties") and type_text != "JSON":
-            return  # the fields of a STRUCT are fixed by its type
-        yield _made(rule_id, column, _size(option, value, names, type_text), report, options)
-    elif option == "pattern" and isinstance(value, str):
-        if check_pattern(value, path, report):
-            yield _made(rule_id, column, _match(value, names, type_text), report, options)
-    elif option == "format" and isinstance(value, str) and logical == "string":
-        sql = _format(value, names, type_text)
-        if sql:
-            yield _made(rule_id, column, sql, report, options)
-    elif option == "multipleOf" and isinstance(value, int | float):
-        yield _made(rule_id, column, _multiple(str(value), names, type_text), report, options)
-    elif option == "uniqueItems":
-        if value is True and type_text.endswith("]"):
-            yield _made(rule_id, column, _unique_items(names), report, options)
-        elif value is True:
-            yield _rule_not_run(rule_id, column, f"{option} of a column whose items have no type", report, options)
-    elif option == "required" and isinstance(value, list):
-        for field in value:
-            yield _made(f"{rule_id}.{field}", column, _has_field(str(field), names, type_text), report, options)
-    elif option not in _SILENT:
-        yield _rule_not_run(rule_id, column, option, report, options)
+def _bound_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    if isinstance(value, bool):  # as 3.0 has it: whether the other bound is strict
+        return
+    strict = field.options.get({"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}.get(option, "")) is True
+    bound = _bound(value, field, option)
+    if bound is not None:
+        operator = f"{option}, strict" if strict else option
+        yield field.rule(option, _compare(operator, bound, field.names, field.type, field.logical))
 
 
-def check_pattern(pattern: str, path: Path, report: Report) -> bool:
-    """Check that DuckDB (RE2) can run *pattern*."""
+def _size_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    if option.endswith("Properties") and field.type != "JSON":
+        return  # the fields of a STRUCT are fixed by its type
+    if isinstance(value, int):
+        yield field.rule(option, _size(option, value, field.names, field.type))
+
+
+def _pattern_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    problem = pattern_problem(str(value))
+    if problem:
+        field.report.add((*field.path, option), *problem)
+    else:
+        yield field.rule(option, _match(str(value), field.names, field.type))
+
+
+def _format_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    """Check a named format, where the type does not hold it already and the name says something to check."""
+    if field.logical != "string" or field.type != "VARCHAR":
+        return
+    if value in _FORMATS:
+        yield field.rule(option, _match(_FORMATS[str(value)], field.names, field.type))
+    elif value in _CAST_FORMATS:
+        yield field.rule(option, _castable(_CAST_FORMATS[str(value)], field.names))
+
+
+def _multiple_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    yield field.rule(option, _multiple(str(value), field.names, field.type))
+
+
+def _unique_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    if value is True and field.type.endswith("]"):
+        yield field.rule(option, _unique_items(field.names))
+    elif value is True:
+        yield field.not_run(option, f"{option} of a column whose items have no type")
+
+
+def _required_rule(field: _Field, option: str, value: Value) -> Iterator[Rule]:
+    for name in value if isinstance(value, list) else ():
+        yield field.rule(f"{option}.{name}", _has_field(str(name), field.names, field.type))
+
+
+_OPTIONS: Final[Mapping[str, Callable[[_Field, str, Value], Iterator[Rule]]]] = {
+    **dict.fromkeys(_BOUNDS, _bound_rule),
+    **dict.fromkeys(_SIZES, _size_rule),
+    "pattern": _pattern_rule,
+    "format": _format_rule,
+    "multipleOf": _multiple_rule,
+    "uniqueItems": _unique_rule,
+    "required": _required_rule,
+}
+
+
+def pattern_problem(pattern: str) -> tuple[str, str | None] | None:
+    """Say why DuckDB (RE2) cannot run *pattern*, and what to do; None where it can."""
     if _NO_RE2.search(pattern):
-        report.add(
-            path,
-            "the pattern looks around or back, which DuckDB's regular expressions cannot",
-            "Write it without (?=, (?!, (?<= or \\1",
-        )
-        return False
+        what = "the pattern looks around or back, which DuckDB's regular expressions cannot"
+        return what, "Write it without (?=, (?!, (?<= or \\1"
     try:
         re.compile(pattern)
     except (re.error, OverflowError) as cause:
-        report.add(path, f"the pattern is no regular expression: {cause}")
-        return False
-    return True
+        return f"the pattern is no regular expression: {cause}", None
+    return None
 
 
-def _made(rule_id: str, column: str, expression: str, report: Report, part: dict[str, Value]) -> Rule:
-    return Rule(
-        id=rule_id, kind="custom", column=column, expression=expression, dimension="conformity", at=report.at(part)
-    )
-
-
-def _rule_not_run(rule_id: str, column: str, what: str, report: Report, part: dict[str, Value]) -> Rule:
-    return Rule(
-        id=rule_id, kind="custom", column=column, severity=Severity.INFO, description=f"{NOT_RUN}: {what}",
-        at=report.at(part),
-    )  # fmt: skip
-
-
-def _bound(value: Value, logical: str, path: Path, report: Report) -> str | None:
+def _bound(value: Value, field: _Field, option: str) -> str | None:
     """Read a bound as text for SQL: a number, or ISO time."""
     if not isinstance(value, str):
         return repr(value)
     try:
-        if logical == "time":
+        if field.logical == "time":
             time.fromisoformat(value)
         elif len(value) == len("2020-01-01"):
             date.fromisoformat(value)
         else:
             datetime.fromisoformat(value)
     except ValueError:
-        wanted = "09:30:00" if logical == "time" else "2020-01-31 or 2020-01-31T09:30:00"
-        report.add(path, f"`{value}` is no {logical or 'date'}", f"Write it as ISO 8601: {wanted}")
+        wanted = "09:30:00" if field.logical == "time" else "2020-01-31 or 2020-01-31T09:30:00"
+        what = f"`{value}` is no {field.logical or 'date'}"
+        field.report.add((*field.path, option), what, f"Write it as ISO 8601: {wanted}")
         return None
     return value
 
 
-def _subject(names: tuple[str, ...]) -> exp.Expression:
-    subject: exp.Expression = exp.column(names[0], quoted=True)
+def _subject(names: tuple[str, ...]) -> exp.Expr:
+    subject: exp.Expr = exp.column(names[0], quoted=True)
     for name in names[1:]:
         subject = exp.Anonymous(this="STRUCT_EXTRACT", expressions=[subject, exp.Literal.string(name)])
     return subject
 
 
-def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def _cast(subject: exp.Expression, type_text: str, *, quiet: bool = True) -> exp.Expression:
+def _cast(subject: exp.Expr, type_text: str, *, quiet: bool = True) -> exp.Expr:
     to = exp.DataType.build(type_text, dialect="duckdb")
     return (exp.TryCast if quiet else exp.Cast)(this=subject, to=to)
 
 
-def _finish(names: tuple[str, ...], test: exp.Expression) -> str:
+def _finish(names: tuple[str, ...], test: exp.Expr) -> str:
     """Write *test*, true also for rows without a value."""
     absent = exp.Is(this=_subject(names), expression=exp.Null())
     return exp.Or(this=absent, expression=test).sql("duckdb")
 
 
 @lru_cache(maxsize=65_536)
-def _compare(option: str, strict: bool, bound: str, names: tuple[str, ...], type_text: str, logical: str) -> str:  # noqa: FBT001
-    operator = {"minimum": exp.GT, "maximum": exp.LT}[option] if strict else _BOUNDS[option]
+def _compare(option: str, bound: str, names: tuple[str, ...], type_text: str, logical: str) -> str:
+    operator = _BOUNDS[option]
     subject = _subject(names)
     if logical in {"date", "timestamp", "time"}:
         if not type_text.startswith(_TEMPORAL):
@@ -244,16 +291,9 @@ def _match(pattern: str, names: tuple[str, ...], type_text: str) -> str:
     return _finish(names, _call("REGEXP_FULL_MATCH", subject, exp.Literal.string(pattern)))
 
 
-def _format(name: str, names: tuple[str, ...], type_text: str) -> str | None:
-    """Write the check of a named format; None where the type holds it already, or the name says nothing to check."""
-    if type_text != "VARCHAR":
-        return None
-    if name in _FORMATS:
-        return _match(_FORMATS[name], names, type_text)
-    if name in _CAST_FORMATS:
-        cast = _cast(_subject(names), _CAST_FORMATS[name])
-        return _finish(names, exp.Not(this=exp.Is(this=cast, expression=exp.Null())))
-    return None
+@lru_cache(maxsize=65_536)
+def _castable(type_text: str, names: tuple[str, ...]) -> str:
+    return _finish(names, exp.Not(this=exp.Is(this=_cast(_subject(names), type_text), expression=exp.Null())))
 
 
 @lru_cache(maxsize=65_536)

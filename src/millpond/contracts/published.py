@@ -46,6 +46,10 @@ def check(definition: str, value: Value, version: str, path: Path) -> list[Findi
         first = errors[0]
         where = path + tuple(first.absolute_path)
         found[where, ""] = Finding(where, first.message[0].lower() + first.message[1:])
+    meant = {(finding.path[:-1], finding.fix) for finding in found.values() if finding.key}
+    for at, finding in list(found.items()):
+        if finding.missing and (finding.path, f"Did you mean `{finding.missing}`?") in meant:
+            del found[at]  # it is there, misspelt
     return sorted(found.values(), key=lambda finding: [str(step).zfill(6) for step in finding.path])
 
 
@@ -114,7 +118,7 @@ def _explain(error: Any, schema: Mapping[str, Any], prefix: Path) -> Iterator[Fi
             yield Finding((*path, name), f"`{name}` is no field of {_noun(path)}", _suggest(name, known), key=True)
     elif kind == "required":
         for name in (name for name in wanted if name not in found):
-            yield Finding(path, f"{_noun(path)} needs `{name}`", _fix_missing(name))
+            yield Finding(path, f"{_noun(path)} needs `{name}`", _fix_missing(name), missing=name)
     elif kind == "enum":
         yield Finding(path, f"{_show(found)} is not allowed here", _suggest(str(found), [str(w) for w in wanted]))
     elif kind == "type":
@@ -123,21 +127,22 @@ def _explain(error: Any, schema: Mapping[str, Any], prefix: Path) -> Iterator[Fi
         yield from _explain_choice(error, schema, prefix, path)
     elif kind == "not":
         yield Finding((*path, "from"), "`from` does not belong in a property's relationship", "Remove it", key=True)
-    elif kind == "pattern":
-        yield Finding(
-            path,
-            f"{_show(found)} is not spelt as this field must be",
-            _PATTERN_FIXES.get(path[-1:]) or f"It must match {wanted}",
-        )
-    elif kind in _LIMITS:
-        yield Finding(path, f"{_show(found)} {_LIMITS[kind].format(wanted)}")
     else:
-        yield Finding(path, error.message)
+        yield _outside(path, kind, wanted, found)
+
+
+def _outside(path: Path, kind: str, wanted: Any, found: Any) -> Finding:
+    """Say that a value of the right type is not within what is allowed."""
+    if kind == "pattern":
+        fix = _PATTERN_FIXES.get(path[-1:], f"It must match {wanted}")
+        return Finding(path, f"{_show(found)} is not spelt as this field must be", fix)
+    return Finding(path, f"{_show(found)} {_LIMITS.get(kind, kind + ' {}').format(wanted)}")
 
 
 _LIMITS: Final = {
-    "minimum": "must be at least {}", "exclusiveMinimum": "must be more than {}", "minItems": "must have at least {} items",
-    "maxItems": "must have at most {} items", "uniqueItems": "has the same item twice", "const": "must be {}",
+    "minimum": "must be at least {}", "exclusiveMinimum": "must be more than {}",
+    "minItems": "must have at least {} items", "maxItems": "must have at most {} items",
+    "uniqueItems": "has the same item twice", "const": "must be {}",
 }  # fmt: skip
 _PATTERN_FIXES: Final[Mapping[Path, str]] = {
     ("id",): "Write letters, digits, _ and - only",

@@ -6,7 +6,7 @@ are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -42,110 +42,110 @@ def known_names(root: dict[str, Value], product: str) -> Known:
     return Known(product, columns, by_id, columns_by_id)
 
 
+class _WrongReference(Exception):  # noqa: N818 - never leaves this module
+    """A reference that cannot be: what, the fix, and which side."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
 def read_references(part: dict[str, Value], known: Known, path: Path, report: Report) -> tuple[Reference, ...]:
     """Read the foreign keys of one schema object: its own, and those under its properties."""
-    found = [
-        _reference(item, None, part, known, (*path, "relationships", place), report)
-        for place, item in parts_of(part, "relationships")
-    ]
+    found: list[Reference] = []
+    holders: list[tuple[str | None, dict[str, Value], Path]] = [(None, part, path)]
     for number, column in parts_of(part, "properties"):
         if "relationships" in column:
-            below = (*path, "properties", number, "relationships")
-            found += [
-                _reference(item, text_of(column, "name"), part, known, (*below, place), report)
-                for place, item in parts_of(column, "relationships")
-            ]
-    return tuple(reference for reference in found if reference is not None)
+            holders.append((text_of(column, "name"), column, (*path, "properties", number)))
+    for column_name, holder, where in holders:
+        for place, item in parts_of(holder, "relationships"):
+            here = (*where, "relationships", place)
+            if not report.broken(here):
+                found += _read(item, column_name, text_of(part, "name") or "", known, (here, report))
+    return tuple(found)
 
 
-def _reference(
-    item: dict[str, Value], column: str | None, part: dict[str, Value], known: Known, path: Path, report: Report
-) -> Reference | None:
-    if report.broken(path):
-        return None
-    dataset = text_of(part, "name") or ""
-    targets = [_target(text, known, path, report) for text in _list(item.get("to"))]
-    if column is not None:
-        columns = [column]
-    else:
-        sources = [_target(text, known, path, report, side="from") for text in _list(item.get("from"))]
-        for source in sources:
-            if source is not None and source[0] != f"{known.product}.{dataset}":
-                report.add((*path, "from"), f"`from` names {source[0]}, not {dataset}", f"Write {dataset}.{source[1]}")
-                return None
-        columns = [source[1] for source in sources if source is not None]
-        if len(columns) != len(sources):
-            return None
-    ends = [target for target in targets if target is not None]
-    if len(ends) != len(targets):
-        return None
-    if len(ends) != len(columns):
-        what = f"{len(columns)} columns refer to {len(ends)}"
-        report.add(
-            (*path, "to"),
-            what,
-            "Name as many columns on both sides"
-            if column is None
-            else "Write it under the schema object, with `from` and `to`",
-        )
-        return None
-    if len({end[0] for end in ends}) > 1:
-        report.add((*path, "to"), "`to` names columns of several datasets", "Write one relationship for each dataset")
-        return None
-    custom = {str(c.get("property")): c.get("value") for _, c in parts_of(item, "customProperties")}
-    return Reference(
+def _read(
+    item: dict[str, Value], column: str | None, dataset: str, known: Known, place: tuple[Path, Report]
+) -> Iterator[Reference]:
+    """Read one relationship; nothing where it is wrong, which is noted."""
+    path, report = place
+    side = "from"
+    try:
+        columns = [column] if column is not None else _sources(item, dataset, known)
+        side = "to"
+        target, to_columns = _targets(item, len(columns), known)
+    except _WrongReference as wrong:
+        report.add((*path, side), wrong.what, wrong.fix)
+        return
+    custom = {str(told.get("property")): told.get("value") for _, told in parts_of(item, "customProperties")}
+    yield Reference(
         columns=tuple(columns),
-        to_dataset=ends[0][0],
-        to_columns=tuple(end[1] for end in ends),
+        to_dataset=target,
+        to_columns=to_columns,
         severity=report.severity({"severity": custom.get("severity")}, path, Severity.WARNING),
         at=report.at(item),
     )
+
+
+def _sources(item: dict[str, Value], dataset: str, known: Known) -> list[str]:
+    """Give the columns that refer, which are the dataset's own."""
+    found = [_target(text, known) for text in _list(item.get("from"))]
+    for target, column in found:
+        if target != f"{known.product}.{dataset}":
+            raise _WrongReference(f"it names {target}, not {dataset}", f"Write {dataset}.{column}")
+    return [column for _, column in found]
+
+
+def _targets(item: dict[str, Value], count: int, known: Known) -> tuple[str, tuple[str, ...]]:
+    """Give the dataset referred to, and *count* columns of it."""
+    found = [_target(text, known) for text in _list(item.get("to"))]
+    if len(found) != count:
+        raise _WrongReference(
+            f"{count} column{'' if count == 1 else 's'} refer to {len(found)}",
+            "Name as many columns on both sides, under the schema object with `from` and `to`",
+        )
+    if len({target for target, _ in found}) > 1:
+        raise _WrongReference("it names columns of several datasets", "Write one relationship for each dataset")
+    return found[0][0], tuple(column for _, column in found)
 
 
 def _list(value: Value) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _target(text: str, known: Known, path: Path, report: Report, *, side: str = "to") -> tuple[str, str] | None:
+def _target(text: str, known: Known) -> tuple[str, str]:
     """Resolve ``table.column``, ``product.table.column`` or ``schema/table/properties/column``."""
     if "/" in text:
-        return _by_path(text, known, (*path, side), report)
+        return _by_path(text, known)
     parts = text.split(".")
-    by_lower = {name.lower(): name for name in known.columns}
-    if parts[0].lower() not in by_lower and len(parts) == 3:
+    own = {name.lower(): name for name in known.columns}.get(parts[0].lower())
+    if own is None and len(parts) == 3:
         return f"{parts[0]}.{parts[1]}", parts[2]
     if len(parts) != 2:
-        report.add(
-            (*path, side), f"`{text}` names no column of a dataset", "Write table.column or product.table.column"
-        )
-        return None
-    if parts[0].lower() not in by_lower:
-        return f"{known.product}.{parts[0]}", parts[1]
-    return _own(by_lower[parts[0].lower()], parts[1], known, (*path, side), report)
+        what = f"`{text}` names no column of a dataset"
+        raise _WrongReference(what, "Write table.column or product.table.column")
+    return _own(own, parts[1], known) if own is not None else (f"{known.product}.{parts[0]}", parts[1])
 
 
-def _own(dataset: str, column: str, known: Known, path: Path, report: Report) -> tuple[str, str] | None:
+def _own(dataset: str, column: str, known: Known) -> tuple[str, str]:
     """Find *column* in a dataset of this contract."""
     for name in known.columns[dataset]:
         if name.lower() == column.lower():
             return f"{known.product}.{dataset}", name
-    report.add(path, f"{dataset} has no column `{column}`", suggest(column, known.columns[dataset]))
-    return None
+    raise _WrongReference(f"{dataset} has no column `{column}`", suggest(column, known.columns[dataset]))
 
 
-def _by_path(text: str, known: Known, path: Path, report: Report) -> tuple[str, str] | None:
+def _by_path(text: str, known: Known) -> tuple[str, str]:
     file, _, inner = text.rpartition("#")
     steps = inner.strip("/").split("/")
     if len(steps) != 4 or steps[0] != "schema" or steps[2] != "properties":
-        report.add(path, f"`{text}` names no column of a dataset", "Write schema/table/properties/column")
-        return None
+        raise _WrongReference(f"`{text}` names no column of a dataset", "Write schema/table/properties/column")
     if file:  # another contract lies in its product's folder
         folder = PurePosixPath(file).parent.name
         return f"{folder if folder not in {'', '.', '..'} else known.product}.{steps[1]}", steps[3]
     dataset = known.datasets_by_id.get(steps[1], steps[1])
     if dataset not in known.columns:
-        report.add(
-            path, f"there is no dataset `{steps[1]}`", suggest(steps[1], [*known.datasets_by_id, *known.columns])
-        )
-        return None
-    return _own(dataset, known.columns_by_id.get((dataset, steps[3]), steps[3]), known, path, report)
+        names = [*known.datasets_by_id, *known.columns]
+        raise _WrongReference(f"there is no dataset `{steps[1]}`", suggest(steps[1], names))
+    return _own(dataset, known.columns_by_id.get((dataset, steps[3]), steps[3]), known)

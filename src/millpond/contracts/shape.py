@@ -25,10 +25,12 @@ class Finding:
     fix: str | None = None
     key: bool = False
     """The field's name is wrong, not its value."""
+    missing: str | None = None
+    """The field that should be there."""
 
 
 Plain = type | Callable[[object], bool]
-Table = Mapping[str, Plain]
+Table = dict[str, Plain]
 
 
 def _texts(value: object) -> bool:
@@ -101,6 +103,7 @@ OPERATORS: Final = {
     "mustBeLessThan": "<", "mustBeLessOrEqualTo": "<=", "mustBeBetween": "between", "mustNotBeBetween": "not between",
 }  # fmt: skip
 METRICS: Final = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")
+_CONDITIONS: Final[Table] = dict.fromkeys(OPERATORS, _number)
 _RULE: Final[Table] = {
     "name": str,
     "description": str,
@@ -115,7 +118,7 @@ _RULE: Final[Table] = {
     "scheduler": str,
     "method": str,
     "customProperties": _CUSTOM_PROPERTIES,
-    **dict.fromkeys(OPERATORS, _number),
+    **_CONDITIONS,
 }
 _RULES: Final[Mapping[str, tuple[Table, tuple[str, ...]]]] = {
     "library": (_RULE | {"type": str, "metric": _one_of(*METRICS), "arguments": dict}, ("metric",)),

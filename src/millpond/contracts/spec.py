@@ -21,7 +21,7 @@ class Severity(StrEnum):
     WARNING = "warning"
     """Recorded, shown, and the run goes on."""
     ERROR = "error"
-    """The rows that break it are quarantined (a rule over rows, on an ingested dataset); anything else stops publication."""
+    """The rows that break it are quarantined (a rule over rows, on an ingested dataset); else publication stops."""
     CRITICAL = "critical"
     """The load or the run stops; readers keep the last good version."""
 
@@ -69,7 +69,7 @@ class Column:
 
     name: str
     type: str
-    """A DuckDB type in canonical spelling: BIGINT, DECIMAL(18,2), TIMESTAMP WITH TIME ZONE, VARCHAR, STRUCT(a INTEGER)[]."""
+    """A DuckDB type in canonical spelling: BIGINT, DECIMAL(18,2), TIMESTAMP WITH TIME ZONE, STRUCT(a INTEGER)[]."""
     physical_name: str | None = None
     """The column's name in the source, where it differs."""
     description: str | None = None

@@ -21,7 +21,7 @@ from millpond.contracts.keywords import KEYWORDS
 
 _D = exp.DataType.Type
 
-_SCALARS: Final[Mapping[exp.DataType.Type, str]] = {
+_SCALARS: Final = {
     _D.BOOLEAN: "BOOLEAN",
     _D.TINYINT: "TINYINT",
     _D.SMALLINT: "SMALLINT",
@@ -118,7 +118,7 @@ def canonical_type(text: str) -> str:
         tree = sqlglot.parse_one(f"CAST(NULL AS {text})", dialect="duckdb")
     except SqlglotError as cause:
         raise _unknown(text) from cause
-    if not isinstance(tree, exp.Cast) or not isinstance(tree.to, exp.DataType) or tree.args.get("format"):
+    if not isinstance(tree, exp.Cast) or tree.args.get("format"):
         raise _unknown(text)
     return _spell(tree.to, text)
 
@@ -130,7 +130,7 @@ def quote_field(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql("duckdb")
 
 
-def _spell(node: exp.Expression, text: str) -> str:
+def _spell(node: exp.Expr | None, text: str) -> str:
     """Print the parsed type *node*; *text* is the whole, for messages."""
     if not isinstance(node, exp.DataType):
         raise _unknown(text)
@@ -219,12 +219,10 @@ def _parsed(text: str) -> exp.DataType:
     return exp.DataType.build(text, dialect="duckdb", udt=True)
 
 
-def _widens(old: exp.Expression | None, new: exp.Expression | None) -> bool:
+def _widens(old: exp.Expr | None, new: exp.Expr | None) -> bool:
     """Like ``widens``, on parsed types, and true for equal ones."""
-    if not isinstance(old, exp.DataType) or not isinstance(new, exp.DataType):
-        return False
-    if old == new:
-        return True
+    if not isinstance(old, exp.DataType) or not isinstance(new, exp.DataType) or old == new:
+        return old == new
     if old.this in {_D.STRUCT, _D.ENUM, _D.ARRAY, _D.LIST, _D.MAP}:
         return old.this == new.this and _nested_widens(old, new)
     before, after = _spell(old, ""), _spell(new, "")
@@ -236,7 +234,7 @@ def _widens(old: exp.Expression | None, new: exp.Expression | None) -> bool:
     if old.this == new.this == _D.DECIMAL:
         (width, scale), (wide, scales) = ([int(part.name) for part in side.expressions] for side in (old, new))
         return scales >= scale and wide - scales >= width - scale
-    return before == "FLOAT" and after == "DOUBLE"
+    return (before, after) == ("FLOAT", "DOUBLE")
 
 
 def _nested_widens(old: exp.DataType, new: exp.DataType) -> bool:
