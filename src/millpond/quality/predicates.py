@@ -126,7 +126,9 @@ def bound_query(dataset: Dataset, rule: Rule, *, relation: str, references: Mapp
         raise _invalid(dataset, rule, f"not a DuckDB query: {_first_line(error)}") from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query) or statements[0].find(*_NOT_A_READING):
         raise _invalid(dataset, rule, "it must be a single SELECT")
-    known = {dataset.name: relation, _short(dataset.name): relation, _OBJECT: relation, **references}
+    product = dataset.name.rpartition(".")[0]
+    beside = {_short(name): other for name, other in references.items() if name.rpartition(".")[0] == product}
+    known = {**beside, **references, dataset.name: relation, _short(dataset.name): relation, _OBJECT: relation}
     edits = _query_edits(statements[0], known, alias=_short(dataset.name), column=rule.column)
     body = _edited(text[: max(ends) + 1], edits)
     # What is left of the stand-ins is inside text literals.
