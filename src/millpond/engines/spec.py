@@ -27,6 +27,8 @@ class EngineLimits:
     spill_bytes_max: int | None = None
     cache_dir: str | None = None
     """Where files of object stores are kept while they are read; None: a temporary folder, removed at close."""
+    cache_bytes_max: int | None = None
+    """Above this, files of *cache_dir* that nobody used for an hour are removed, the longest unused first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +73,24 @@ class Progress:
     memory_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a session's last statement took; what the engine cannot tell is 0."""
+
+    rows: int = 0
+    """Rows that were answered or written."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    memory_bytes_peak: int = 0
+    spill_bytes_peak: int = 0
+    seconds: float = 0.0
+
+
 class Session(Protocol):
-    """One connection to an engine: names bound to data, statements over them. Used by one thread; cancel by any."""
+    """One connection to an engine: names bound to data, statements over them. Used by one thread; cancel by any.
+
+    One answer at a time: the next statement closes a stream that was not read to its end.
+    """
 
     def attach(self, name: str, source: Snapshot | pa.Table | pa.RecordBatchReader, /) -> None:
         """Bind ``schema.table`` or ``table`` (unquoted text) to data, lazily: nothing is read yet."""
@@ -120,6 +138,10 @@ class Session(Protocol):
 
         The order of the SELECT is kept. A SELECT without rows makes no file. On an error, what was written is removed.
         """
+        ...
+
+    def usage(self) -> Usage:
+        """What the last statement took; of a stream, once it was read to its end."""
         ...
 
     def progress(self) -> Progress:
