@@ -7,6 +7,7 @@ reader, and what was written is on stable storage when the call returns.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -19,13 +20,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from millpond.kernel.errors import MillpondError
 from millpond.kernel.secret import Secret
-from millpond.kernel.units import MiB
+from millpond.kernel.units import KiB, MiB
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import S3Store
+    from typing_extensions import Buffer
 
 _PART_BYTES = 8 * MiB
+_READ_AHEAD_BYTES = 64 * KiB
 _DELETE_BATCH = 1000
 
 
@@ -125,7 +128,7 @@ class Store:
         return self._backend().read(_checked(path))
 
     def open(self, path: str) -> BinaryIO:
-        """Open a file for reading at any offset, without fetching the whole; close it after use.
+        """Open a file for reading at any offset, without fetching the whole.
 
         Raises:
             FileNotFoundError: there is none.
@@ -335,10 +338,9 @@ class _Bucket:
             return bytes(self.store.get(path).bytes())
 
     def open(self, path: str) -> BinaryIO:
-        from obstore import open_reader  # noqa: PLC0415 - heavy
-
         with _bucket_errors(self.uri):
-            return cast("BinaryIO", open_reader(self.store, path))
+            size = self.store.head(path)["size"]
+        return io.BufferedReader(_RangeFile(self, path, size), _READ_AHEAD_BYTES)
 
     def chunks(self, path: str) -> Iterator[bytes]:
         with _bucket_errors(self.uri):
@@ -346,7 +348,7 @@ class _Bucket:
                 yield bytes(chunk)
 
     def write(self, path: str, data: bytes, *, if_absent: bool) -> bool:
-        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415 - heavy
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with _bucket_errors(self.uri):
             try:
@@ -371,6 +373,40 @@ class _Bucket:
         self.delete([file.path for file in self.list("")])
 
 
+class _RangeFile(io.RawIOBase):
+    """A file of an object store that fetches what is read of it."""
+
+    def __init__(self, bucket: _Bucket, path: str, size: int) -> None:
+        self._bucket = bucket
+        self._path = path
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        end = min(self._at + len(view), self._size)
+        if end <= self._at:
+            return 0
+        with _bucket_errors(self._bucket.uri):
+            data = memoryview(self._bucket.store.get_range(self._path, start=self._at, end=end))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 def _stored(meta: ObjectMeta) -> StoredFile:
     return StoredFile(meta["path"], meta["size"], int(meta["last_modified"].timestamp() * 1e6), meta["e_tag"])
 
@@ -378,7 +414,7 @@ def _stored(meta: ObjectMeta) -> StoredFile:
 @lru_cache(maxsize=64)
 def _bucket(uri: str, options: tuple[tuple[str, str | Secret], ...]) -> _Bucket:
     """Connect once per folder: a connection keeps its pool of sockets."""
-    from obstore.store import S3Store  # noqa: PLC0415 - heavy, and local projects never need it
+    from obstore.store import S3Store
 
     scheme, _, rest = uri.partition("://")
     if scheme not in {"s3", "s3a"}:
@@ -401,7 +437,7 @@ def _bucket(uri: str, options: tuple[tuple[str, str | Secret], ...]) -> _Bucket:
 @contextlib.contextmanager
 def _bucket_errors(uri: str) -> Iterator[None]:
     """Translate the library's errors; its messages hold requests' URLs and bodies, so only their kind is told."""
-    from obstore import exceptions  # noqa: PLC0415 - heavy
+    from obstore import exceptions
 
     try:
         yield

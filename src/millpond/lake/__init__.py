@@ -3,7 +3,14 @@
 Never runs SQL and never reads rows: engines do, over the files that a snapshot names.
 """
 
-from millpond.lake.errors import CommitConflict, LogDamaged, SchemaNotEvolvable, TypeNotStorable, VersionGone
+from millpond.lake.errors import (
+    CommitConflict,
+    LogDamaged,
+    PartitionNotStorable,
+    SchemaNotEvolvable,
+    TypeNotStorable,
+    VersionGone,
+)
 from millpond.lake.footers import inspect
 from millpond.lake.lake import Lake
 from millpond.lake.log import VersionInfo
@@ -19,6 +26,7 @@ __all__ = [
     "DataFile",
     "Lake",
     "LogDamaged",
+    "PartitionNotStorable",
     "SchemaNotEvolvable",
     "Snapshot",
     "Table",

@@ -13,6 +13,8 @@ from millpond.lake.spec import Snapshot
 
 _CELLS_MAX: Final = 1_000_000
 """Statistics held in total, about 200 bytes each."""
+_STEPS_MAX: Final = 8
+"""Beyond that, opening the table is faster."""
 
 
 class SnapshotCache:
@@ -45,16 +47,17 @@ class SnapshotCache:
         return snapshot if snapshot.store == store else replace(snapshot, store=store)
 
     def newest(self, store: Store) -> int | None:
-        """Give the newest version, walking on from the newest one known; None where none is known."""
+        """Give the newest version, walking on from the newest one known; None where none is known, or it is far."""
         with self._lock:
             version = self._newest.get(store.uri)
         if version is None or self.get(store, version) is None:
             return None
-        while store.stat(log_path(version + 1)) is not None:
-            version += 1
-        return version
+        for step in range(_STEPS_MAX):
+            if store.stat(log_path(version + step + 1)) is None:
+                return version + step
+        return None
 
-    def put(self, snapshot: Snapshot, *, is_newest: bool) -> None:
+    def put(self, snapshot: Snapshot) -> None:
         """Keep a snapshot, and let go of those not used for longest."""
         store, version = snapshot.store, snapshot.version
         stamp = store.stat(log_path(version))
@@ -64,8 +67,7 @@ class SnapshotCache:
             self._drop((store.uri, version))
             self._entries[store.uri, version] = (stamp, snapshot)
             self._cells += _cells(snapshot)
-            if is_newest:
-                self._newest[store.uri] = version
+            self._newest[store.uri] = max(version, self._newest.get(store.uri, version))
             while self._cells > self._cells_max and self._entries:
                 self._drop(next(iter(self._entries)))
 

@@ -65,6 +65,21 @@ class TypeNotStorable(MillpondError):
         super().__init__(f"{type_} cannot be stored in a Delta table", hint="Cast the column to another type.")
 
 
+class PartitionNotStorable(MillpondError):
+    """A partition's value would be another one when it is read back."""
+
+    code = "partition-not-storable"
+
+    def __init__(self, table: str, column: str) -> None:
+        """Keep the *table*'s key and the partition *column*."""
+        self.table = table
+        self.column = column
+        super().__init__(
+            f"{table}.{column} has an empty text, which Delta cannot tell from NULL in a column that partitions",
+            hint=f"Say which is meant, for example nullif({column}, '').",
+        )
+
+
 class LogDamaged(MillpondError):
     """A table's log does not hold together, so nothing can be decided from it."""
 

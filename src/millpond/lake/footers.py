@@ -35,17 +35,25 @@ def _inspect(store: Store, path: str) -> DataFile:
     with store.open(path) as file:
         footer = pq.read_metadata(file)
         size = file.seek(0, 2)
-    schema = footer.schema.to_arrow_schema()
-    flat = {field.name: field.type for field in schema if not pa.types.is_nested(field.type)}
     stats: dict[str, ColumnStats] = {}
-    for index in range(footer.num_columns):
-        name = footer.schema.column(index).path
-        if name in flat and footer.schema.column(index).max_repetition_level == 0:
-            groups = [footer.row_group(group).column(index) for group in range(footer.num_row_groups)]
-            found = _merged(groups, flat[name])
+    leaf = 0
+    for field in footer.schema.to_arrow_schema():  # by position: a dot in a name is no path
+        if not pa.types.is_nested(field.type):
+            groups = [footer.row_group(group).column(leaf) for group in range(footer.num_row_groups)]
+            found = _merged(groups, field.type)
             if found is not None:
-                stats[name] = found
+                stats[field.name] = found
+        leaf += _leaves(field.type)
     return DataFile(path=path, size=size, rows=footer.num_rows, partition=partition_of(path), stats=stats)
+
+
+def _leaves(type_: pa.DataType) -> int:
+    """Count the columns that a type takes in a Parquet file."""
+    if pa.types.is_map(type_):
+        return _leaves(type_.key_type) + _leaves(type_.item_type)
+    if pa.types.is_nested(type_):
+        return sum(_leaves(type_.field(index).type) for index in range(type_.num_fields))
+    return 1
 
 
 def partition_of(path: str) -> dict[str, str | None]:

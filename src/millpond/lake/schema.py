@@ -93,20 +93,17 @@ def stored_type(duckdb_type: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _parsed(duckdb_type: str) -> exp.DataType:
-    try:
-        return exp.DataType.build(duckdb_type, dialect="duckdb")
-    except (SqlglotError, ValueError):
-        raise TypeNotStorable(duckdb_type) from None
-
-
 def delta_type(duckdb_type: str) -> _DeltaType:
-    """Give the Delta type of a DuckDB type, as the Delta log writes it.
+    """Give the Delta type of a DuckDB type, as the Delta log writes it; the answer is shared, so never change it.
 
     Raises:
         TypeNotStorable: no type of Delta can hold it.
     """
-    return _to_delta(_parsed(duckdb_type), duckdb_type)
+    try:
+        parsed = exp.DataType.build(duckdb_type, dialect="duckdb")
+    except (SqlglotError, ValueError):
+        raise TypeNotStorable(duckdb_type) from None
+    return _to_delta(parsed, duckdb_type)
 
 
 def _to_delta(parsed: exp.DataType, text: str) -> _DeltaType:

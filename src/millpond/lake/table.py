@@ -16,7 +16,7 @@ from millpond.kernel import MillpondError, StorageDenied, StorageUnreachable, St
 from millpond.lake import log
 from millpond.lake.cache import SnapshotCache
 from millpond.lake.compaction import groups_worth_rewriting
-from millpond.lake.errors import CommitConflict, LogDamaged, VersionGone
+from millpond.lake.errors import CommitConflict, LogDamaged, PartitionNotStorable, VersionGone
 from millpond.lake.log import TableState, VersionInfo
 from millpond.lake.schema import check_evolution, table_schema
 from millpond.lake.spec import Commit, DataFile, Snapshot, TableSchema
@@ -58,23 +58,19 @@ class Table:
             VersionGone: there is no such version, or its files are deleted.
         """
         if version is None:
-            version = self._newest()
-            if version < 0:
-                return self._empty()
+            version = _cache.newest(self.store)
+        if version is None:
+            handle = self._open(None)
+            return self._empty() if handle is None else self._read(handle)
         cached = _cache.get(self.store, version)
         if cached is not None:
             return cached
         handle = self._open(version)
         if handle is None:
             raise VersionGone(self.key, version, "there is no such version")
-        newest = _cache.newest(self.store)
-        if newest is None:
-            newest = self._require(self._open(None)).version()
-        if version != newest and is_vacuumed(self.store, version):
+        if is_vacuumed(self.store, version):
             raise VersionGone(self.key, version, "its files were deleted by lake vacuum")
-        snapshot = self._read(handle)
-        _cache.put(snapshot, is_newest=version == newest)
-        return snapshot
+        return self._read(handle)
 
     def version_at(self, time_us: int) -> int:
         """Give the version that was newest at a time; reads the log files of a few versions.
@@ -111,6 +107,7 @@ class Table:
         Raises:
             CommitConflict: another run committed since *base_version*. Transient; nothing was changed.
             SchemaNotEvolvable: the columns change in a way that files which stay do not allow.
+            PartitionNotStorable: a file is for the empty text, which Delta takes for NULL.
         """
         return self._commit(commit, any_schema=False)
 
@@ -188,13 +185,10 @@ class Table:
         with self._errors():
             schema = _schema_of(handle)
             actions = pa.table(handle.get_add_actions(flatten=False))
-        return Snapshot(
-            table=self.key,
-            version=handle.version(),
-            store=self.store,
-            schema=schema,
-            files=files_of(actions, schema, log.real_path),
-        )
+        files = files_of(actions, schema, log.real_path)
+        snapshot = Snapshot(table=self.key, version=handle.version(), store=self.store, schema=schema, files=files)
+        _cache.put(snapshot)
+        return snapshot
 
     def _commit(self, commit: Commit, *, any_schema: bool) -> int:
         assert commit.table == self.key, (commit.table, self.key)  # noqa: S101 - a caller's bug, not input
@@ -202,6 +196,9 @@ class Table:
         handle = self._open(None)
         if handle is not None and (done := handle.transaction_version(commit.run_id)) is not None:
             return done
+        for column in commit.schema.partition_by:
+            if any(file.partition.get(column) == "" for file in commit.adds):
+                raise PartitionNotStorable(self.key, column)
         found = -1 if handle is None else handle.version()
         if found != commit.base_version:
             raise CommitConflict(self.key, commit.base_version, found)
@@ -263,11 +260,6 @@ class Table:
             raise StorageDenied(self.store.uri, error.strerror or "permission denied") from None
         except (OSError, DeltaError) as error:
             raise StorageUnreachable(self.store.uri, type(error).__name__) from error
-
-    def _require(self, handle: DeltaTable | None) -> DeltaTable:
-        if handle is None:
-            raise LogDamaged(self.key, "it went away while it was read")
-        return handle
 
 
 def _schema_of(handle: DeltaTable) -> TableSchema:
