@@ -15,7 +15,7 @@ from typing import Final, Literal
 from sqlglot import exp
 
 from millpond.contracts import Dataset, Reference
-from millpond.engines import QueryCancelled, Session
+from millpond.engines import QueryCancelled, QueryFailed, QueryInvalid, Session
 from millpond.kernel import Location, MillpondError, Problem
 from millpond.quality.checks import AllRows, Answer, Check, GoodRows, Measure, Orphans, Repeats, Unclear, checks_of
 from millpond.quality.errors import RuleInvalid
@@ -311,4 +311,6 @@ def _pass_on_cancel(error: MillpondError) -> None:
 
 
 def _reason(error: MillpondError) -> str:
-    return error.reason if isinstance(error, RuleInvalid) else error.message.split("\n", 1)[0]
+    """Say in one line why a rule could not run: what an engine says below that is about a statement of ours."""
+    told = error.reason if isinstance(error, (RuleInvalid, QueryInvalid, QueryFailed)) else error.message
+    return told.split("\n", 1)[0]

@@ -5,6 +5,7 @@ Owns what a rule means, said or implied (required, unique, primary key, referenc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -45,7 +46,8 @@ class Wanted:
     @property
     def no_bad_row(self) -> bool:
         """Whether it comes to this: not one bad row."""
-        return self.holds(0) and not self.holds(1e-9) and not self.holds(1)
+        least = 1e-9 if self.unit == "percent" else 1
+        return self.holds(0) and not any(map(self.holds, (least, 1, 2, math.inf)))
 
     def __str__(self) -> str:
         """``= 0 rows``, ``< 5%``, ``between 1 and 24``."""

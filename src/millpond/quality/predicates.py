@@ -1,7 +1,7 @@
 """From a rule to the SQL that is true for a good row, and from a rule's query to one that names the relation at hand.
 
-What a user wrote stays as written: names are replaced where they stand, nothing is printed anew from a parsed tree,
-because a reprint can change the meaning (DuckDB's ``~`` matches a whole text, the function it is printed as does not).
+What a user wrote stays as written: names are replaced where they stand, nothing is printed anew from a parsed tree.
+A reprint can change what an expression means, and it is not what the user finds in an error's text.
 """
 
 from __future__ import annotations
