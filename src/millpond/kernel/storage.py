@@ -289,6 +289,10 @@ def _write_file(path: Path, chunks: Iterable[bytes], *, if_absent: bool) -> bool
                 os.link(beside, path)  # unlike a rename, fails where the name is taken
             except FileExistsError:
                 return False
+            except FileNotFoundError:  # swept away as the leftover of a loser, which this writer then is
+                if path.exists():
+                    return False
+                raise
         else:
             beside.replace(path)
     finally:

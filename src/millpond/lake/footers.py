@@ -30,7 +30,7 @@ def inspect(store: Store, paths: Iterable[str]) -> tuple[DataFile, ...]:
 
 
 def _inspect(store: Store, path: str) -> DataFile:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+    import pyarrow.parquet as pq
 
     with store.open(path) as file:
         footer = pq.read_metadata(file)

@@ -191,7 +191,7 @@ class Table:
         return snapshot
 
     def _commit(self, commit: Commit, *, any_schema: bool) -> int:
-        assert commit.table == self.key, (commit.table, self.key)  # noqa: S101 - a caller's bug, not input
+        assert commit.table == self.key, (commit.table, self.key)
         # One handle for both questions: what it says of the run and of the version belongs together.
         handle = self._open(None)
         if handle is not None and (done := handle.transaction_version(commit.run_id)) is not None:
@@ -232,8 +232,8 @@ class Table:
         return max(now_us(), before.info.at_us + 1 if before else 0)
 
     def _open(self, version: int | None) -> DeltaTable | None:
-        from deltalake import DeltaTable  # noqa: PLC0415 - heavy
-        from deltalake.exceptions import DeltaError, TableNotFoundError  # noqa: PLC0415 - heavy
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
 
         if version is not None and (version < 0 or not self._has(version)):
             return None
@@ -252,7 +252,7 @@ class Table:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        from deltalake.exceptions import DeltaError  # noqa: PLC0415 - heavy
+        from deltalake.exceptions import DeltaError
 
         try:
             yield

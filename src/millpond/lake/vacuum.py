@@ -22,6 +22,7 @@ from millpond.lake.log import Change
 
 _RUN: Final = re.compile(r"run-[0-9a-z]{20}")
 _STAGED: Final = re.compile(r"(?:\.tmp|#\d+)$")
+_STAGED_VERSION: Final = re.compile(rf"{log.LOG}/\.(\d{{20}})\.json\.[0-9a-f]+\.tmp")
 _UNKNOWN_KEPT_US: Final = 24 * 3600 * 1_000_000
 _GONE: Final = f"{log.LOG}/_vacuumed.json"
 
@@ -55,11 +56,12 @@ def vacuum(
     listed = [*store.list()]
     history = _history(table, store)
     needed, ever = _needed(history, keep, newer_than_us)
+    newest = history[-1].info.version if history else -1
     young_us = started_us - _UNKNOWN_KEPT_US
 
     def goes(file: StoredFile) -> bool:
         if file.path.startswith(f"{log.LOG}/"):
-            return bool(_STAGED.search(file.path)) and file.modified_us < young_us
+            return _is_staged(file, newest, young_us)
         if file.path in needed or log.real_path(file.path) in needed or _hidden(file.path):
             return False
         run = _RUN.search(file.path.rsplit("/", 1)[-1])
@@ -75,6 +77,13 @@ def vacuum(
         _write_down(store, history, {*result.paths})
         store.delete(result.paths)
     return result
+
+
+def _is_staged(file: StoredFile, newest: int, young_us: int) -> bool:
+    """Tell whether a file in the log's folder was never finished: its version is taken, or it is a day old."""
+    version = _STAGED_VERSION.fullmatch(file.path)
+    taken = version is not None and int(version[1]) <= newest
+    return taken or (_STAGED.search(file.path) is not None and file.modified_us < young_us)
 
 
 def _hidden(path: str) -> bool:
@@ -101,8 +110,8 @@ def _history(table: str, store: Store) -> list[Change]:
 
 
 def _as_first(table: str, store: Store, change: Change) -> Change:
-    from deltalake import DeltaTable  # noqa: PLC0415 - heavy
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415 - heavy
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
 
     try:
         handle = DeltaTable(store.uri, version=change.info.version, storage_options=store.storage_options())
