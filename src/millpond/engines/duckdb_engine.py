@@ -21,6 +21,7 @@ from sqlglot import exp
 
 from millpond.engines.cache import FileCache
 from millpond.engines.duckdb_errors import translate
+from millpond.engines.duckdb_parse import one_select
 from millpond.engines.duckdb_scan import empty_select, snapshot_select, unread_select
 from millpond.engines.duckdb_write import (
     check_writable,
@@ -111,7 +112,7 @@ class DuckDBSession:
         Raises:
             QueryInvalid: it does not bind.
         """
-        select = self._one_select(sql)
+        select = one_select(self._con, sql)
         self._forget(name)
         self._bind(name, select)
         self._views[name] = select
@@ -122,14 +123,14 @@ class DuckDBSession:
         Raises:
             QueryInvalid: the SQL does not bind; the message is the engine's own, with line and column.
         """
-        return self._describe(self._one_select(sql))
+        return self._describe(one_select(self._con, sql))
 
     def stream(self, sql: str, /, *, batch_rows: int = 65_536) -> pa.RecordBatchReader:
         """Run a SELECT; memory holds a few batches, not the answer.
 
         The next statement closes the stream. Errors come here or while it is read, as the same classes.
         """
-        select = self._one_select(sql)
+        select = one_select(self._con, sql)
         self._begin(select)
         try:
             reader = self._con.sql(select).to_arrow_reader(batch_rows)
@@ -148,7 +149,7 @@ class DuckDBSession:
         Raises:
             QueryFailed: it answers none, or several.
         """
-        select = self._one_select(sql)
+        select = one_select(self._con, sql)
         with self._running(select):
             rows = self._con.execute(select).fetchmany(2)
             self._con.abort()
@@ -182,7 +183,7 @@ class DuckDBSession:
             EngineOutOfMemory: it does not fit even after spilling.
         """
         name = f"part-{checked_prefix(prefix)}-{secrets.token_hex(5)}"
-        select = self._one_select(sql)
+        select = one_select(self._con, sql)
         check_writable(self._describe(select), partition_by)
         folder = Path(into.uri) if into.is_local else self._own / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -271,21 +272,6 @@ class DuckDBSession:
             select = snapshot_select(snapshot, self._cache.fetch(snapshot.store, snapshot.files))
             self._con.execute(f"CREATE OR REPLACE VIEW {self._relation(name)} AS {select}")
             del self._unread[name]
-
-    def _one_select(self, sql: str) -> str:
-        """Give *sql* without what follows the statement; only one SELECT may be put inside another."""
-        try:
-            statements = self._con.extract_statements(sql)
-        except duckdb.Error as error:
-            raise translate(error) from None
-        except UnicodeError:
-            raise QueryInvalid("the text is not valid Unicode") from None
-        kinds = [statement.type.name for statement in statements]
-        if kinds != ["SELECT"]:
-            found = ", ".join(kinds) or "nothing"
-            hint = "A PIVOT needs its values listed: PIVOT … ON column IN (…)." if kinds == ["MULTI"] else None
-            raise QueryInvalid(f"one SELECT is wanted, found {found}", hint=hint)
-        return _without_end(sql)
 
     def _describe(self, select: str) -> tuple[tuple[str, str], ...]:
         with self._running(line_offset=1):
@@ -415,15 +401,6 @@ class DuckDBSession:
                 if not self._busy or self._statement != statement:
                     return
                 self._con.interrupt()
-
-
-def _without_end(sql: str) -> str:
-    """Drop the semicolon, and comments after it, of text that holds one statement."""
-    raw = sql.encode()
-    tokens = [at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
-    while tokens and raw[tokens[-1] : tokens[-1] + 1] == b";":
-        raw = raw[: tokens.pop()]
-    return raw.decode()
 
 
 def _connect(limits: EngineLimits, spill: Path) -> duckdb.DuckDBPyConnection:

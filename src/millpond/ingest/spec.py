@@ -16,9 +16,9 @@ class FileSource:
     """``product.dataset``; the file is called ``<dataset>.source.yaml``."""
     format: Literal["csv", "ndjson", "parquet"]
     location: str
-    """A glob: a path relative to the project, an absolute one, ``s3://bucket/prefix/*.csv`` or ``package:name/path``."""
+    """A glob: a path relative to the project or absolute, ``s3://bucket/prefix/*.csv`` or ``package:name/path``."""
     mode: Literal["append", "replace", "merge"] = "append"
-    """append: new files add rows. replace: the newest files are the table. merge: rows replace those of the same key."""
+    """append: new files add rows. replace: the present files are the table. merge: rows replace those of their key."""
     delimiter: str = ","
     quote: str = '"'
     escape: str = '"'
