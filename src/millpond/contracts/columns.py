@@ -14,7 +14,7 @@ from millpond.contracts.errors import UnknownType
 from millpond.contracts.implied import implied_rules
 from millpond.contracts.report import Report, number_of, parts_of, text_of, texts_of
 from millpond.contracts.rules import column_rules
-from millpond.contracts.spec import Column, Rule
+from millpond.contracts.spec import Column
 from millpond.contracts.sqltypes import canonical_type, quote_field
 
 _LOGICAL: Final[Mapping[str, str]] = {
@@ -30,6 +30,8 @@ _ELEMENTS: Final[Mapping[str, str]] = {
     "float32": "FLOAT", "float64": "DOUBLE", "float16": "FLOAT", "bfloat16": "FLOAT", "int8": "TINYINT",
     "uint8": "UTINYINT", "binary": "BOOLEAN",
 }  # fmt: skip
+_TYPE_FIELDS: Final = ("logicalType", "physicalType", "logicalTypeOptions", "properties", "items", "map")
+"""Fields that make the type; the first two hold nothing more."""
 _NESTED: Final = ("STRUCT(", "MAP(", "UNION(")
 _HOLDERS: Final = frozenset({"object", "array", "map", "vector"})
 
@@ -138,9 +140,11 @@ def _column(
 ) -> Column:
     name = str(part["name"])
     kind = "VARCHAR"
-    rules: tuple[Rule, ...] = ()
-    if not report.broken(path):
-        may_hold_more = any(key in part for key in ("logicalTypeOptions", "properties", "items", "map"))
+    rules = column_rules(part, name, names, path=path, report=report)
+    may_hold_more = any(key in part for key in _TYPE_FIELDS[2:])
+    if may_hold_more:
+        _check_fields(part, path, report)
+    if not report.broken(path) or not any(report.broken((*path, key)) for key in _TYPE_FIELDS):
         try:
             kind = column_type(part)
         except UnknownType as cause:
@@ -148,9 +152,7 @@ def _column(
             report.add((*path, "physicalType") if "physicalType" in part else path, what, cause.hint)
         else:
             if may_hold_more:
-                _check_fields(part, path, report)
-            given = column_rules(part, name, names, path=path, report=report)
-            rules = (*given, *implied_rules(part, name, kind, path, report)) if may_hold_more else given
+                rules += tuple(implied_rules(part, name, kind, path, report))
     tags = texts_of(part, "tags") if "tags" in part else ()
     told = cast("dict[str, Any]", part)  # of the right types, or the document is refused
     return Column(
@@ -177,9 +179,9 @@ def _check_names(stored: list[tuple[int, dict[str, Value]]], path: Path, report:
     for place, part in stored:
         name = str(part["name"])
         report.name(name, (*path, place, "name"), "column")
-        first = seen.setdefault(name.lower(), name)
-        if len(seen) <= len(stored) and first is not name:
-            _twice(name, first, (*path, place, "name"), report)
+        if name.lower() in seen:
+            _twice(name, seen[name.lower()], (*path, place, "name"), report)
+        seen[name.lower()] = name
 
 
 def _twice(name: str, first: str, path: Path, report: Report) -> None:

@@ -16,7 +16,7 @@ import yaml
 from millpond.kernel import Location, Problem
 
 _DEPTH_MAX: Final = 64
-_NODES_MAX: Final = 500_000
+_NODES_MAX: Final = 200_000
 """Mappings and lists after aliases are expanded: far above a real contract, far below what fills the memory."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -42,7 +42,7 @@ class Mapped(dict[str, Value]):
     """From 1."""
 
 
-class Unreadable(Exception):  # noqa: N818 - never leaves this package
+class Unreadable(Exception):
     """The text is no YAML document that we read; carries the problem."""
 
     def __init__(self, problem: Problem) -> None:
@@ -103,23 +103,32 @@ def read_document(text: str | bytes, path: str) -> Document:
     try:
         root = _Loader(text).get_single_node()
     except yaml.YAMLError as cause:
-        mark = getattr(cause, "problem_mark", None) or getattr(cause, "context_mark", None)
-        what = getattr(cause, "problem", None) or getattr(cause, "reason", None) or "cannot be read"
-        at = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path)
-        raise Unreadable(Problem(what=f"not a YAML document: {what}", at=at, fix=_YAML_FIXES.get(what))) from cause
-    except UnicodeDecodeError as cause:
-        line = cause.object[: cause.start].count(b"\n") + 1
-        what = f"not a YAML document: byte 0x{cause.object[cause.start]:02x} is not UTF-8"
-        raise Unreadable(Problem(what=what, at=Location(path, line), fix="Save the file as UTF-8")) from cause
+        raise Unreadable(_why_not_yaml(cause, text, path)) from cause
     builder = _Builder(path)
     value = builder.build(root, 0) if root is not None else None
     return Document(path, value, root, tuple(builder.repeated))
 
 
-_YAML_FIXES: Final = {
-    "found character '\\t' that cannot start any token": "Indent with spaces, not tabs",
-    "mapping values are not allowed in this context": "Quote text that contains ': ', or check the indentation",
-}
+def _why_not_yaml(cause: yaml.YAMLError, text: str | bytes, path: str) -> Problem:
+    """Say where the parser stopped, and what is usually meant by that."""
+    try:
+        lines = (text if isinstance(text, str) else text.decode()).splitlines()
+    except UnicodeDecodeError as wrong:
+        line = wrong.object[: wrong.start].count(b"\n") + 1
+        what = f"not a YAML document: the byte 0x{wrong.object[wrong.start]:02x} is not UTF-8"
+        return Problem(what=what, at=Location(path, line), fix="Save the file as UTF-8")
+    mark = getattr(cause, "problem_mark", None)
+    said = getattr(cause, "problem", None) or getattr(cause, "reason", None) or "it cannot be read"
+    fix = None
+    if said.startswith("but "):
+        said = f"{getattr(cause, 'context', None)}, {said}"
+        fix = "Keep one document in the file"
+    elif said == "mapping values are not allowed in this context":
+        fix = "Quote text that contains `: `, or check the indentation"
+    elif mark is not None and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
+        fix = "Indent with spaces, not tabs"
+    at = Location(path, mark.line + 1, mark.column + 1) if mark is not None else Location(path)
+    return Problem(what=f"not a YAML document: {said}", at=at, fix=fix)
 
 
 class _Builder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from millpond.kernel import MillpondError
 
 
-class UnknownType(MillpondError):  # noqa: N818 - what happened, as all errors here are named
+class UnknownType(MillpondError):
     """A type that DuckDB does not have, or a name that no type goes by."""
 
     code = "type-unknown"

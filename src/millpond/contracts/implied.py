@@ -16,6 +16,7 @@ from typing import Final
 from sqlglot import exp
 
 from millpond.contracts.document import Path, Value
+from millpond.contracts.errors import UnknownType
 from millpond.contracts.report import Report, parts_of, text_of
 from millpond.contracts.spec import Rule, Severity
 
@@ -117,10 +118,15 @@ def _rules_of(
 
 def _rules_inside(part: dict[str, Value], names: tuple[str, ...], path: Path, report: Report) -> Iterator[Rule]:
     """Give the rules of one field of a STRUCT."""
-    from millpond.contracts.columns import column_type  # noqa: PLC0415 - columns imports this module
+    from millpond.contracts.columns import column_type
 
     inner = (*names, text_of(part, "name") or "")
-    field = _Field(inner, column_type(part), text_of(part, "logicalType") or "", part, path, report)
+    try:
+        type_text = column_type(part)
+    except UnknownType as cause:
+        report.add(path, f"`{cause.type_text}` {cause.why}" if cause.type_text else cause.why, cause.hint)
+        return
+    field = _Field(inner, type_text, text_of(part, "logicalType") or "", part, path, report)
     if part.get("required") is True:
         yield field.rule("required", _required(inner))
     if part.get("quality"):

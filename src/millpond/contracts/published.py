@@ -41,7 +41,7 @@ def check(definition: str, value: Value, version: str, path: Path) -> list[Findi
     found: dict[tuple[Path, str], Finding] = {}
     for error in errors:
         for finding in _explain(error, schema, path):
-            found.setdefault((finding.path, finding.what), finding)
+            found.setdefault((finding.path, "key" if finding.key else finding.what), finding)
     if errors and not found:  # only known fields where they do not belong
         first = errors[0]
         where = path + tuple(first.absolute_path)
@@ -216,7 +216,9 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     if not near:
         near = [name for name in names if name.lower() == word.lower()]
-    return f"Did you mean `{near[0]}`?" if near else f"Write one of: {', '.join(names)}"
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    return f"Write one of: {', '.join(names)}" if len(names) > 1 else f"Write `{''.join(names)}`"
 
 
 def _fields(node: Any, schema: Mapping[str, Any], seen: set[str]) -> set[str]:

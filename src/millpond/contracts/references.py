@@ -42,7 +42,7 @@ def known_names(root: dict[str, Value], product: str) -> Known:
     return Known(product, columns, by_id, columns_by_id)
 
 
-class _WrongReference(Exception):  # noqa: N818 - never leaves this module
+class _WrongReference(Exception):
     """A reference that cannot be: what, the fix, and which side."""
 
     def __init__(self, what: str, fix: str) -> None:
@@ -102,7 +102,7 @@ def _targets(item: dict[str, Value], count: int, known: Known) -> tuple[str, tup
     found = [_target(text, known) for text in _list(item.get("to"))]
     if len(found) != count:
         raise _WrongReference(
-            f"{count} column{'' if count == 1 else 's'} refer to {len(found)}",
+            f"{count} column{' refers' if count == 1 else 's refer'} to {len(found)}",
             "Name as many columns on both sides, under the schema object with `from` and `to`",
         )
     if len({target for target, _ in found}) > 1:

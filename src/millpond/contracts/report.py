@@ -103,6 +103,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if near:
         return f"Did you mean `{lower[near[0]]}`?"
+    if len(names) == 1:
+        return f"Write `{names[0]}`"
     shown = names if len(names) <= 30 else [*names[:30], f"... ({len(names)} in all)"]
     return f"Write one of: {', '.join(shown)}" if names else "There is none to choose from"
 

@@ -111,7 +111,7 @@ def _identify(rule: Rule, item: dict[str, Value], taken: set[str], path: Path, r
     return replace(rule, id=f"{rule.column}.{name}" if rule.column is not None else name)
 
 
-class _WrongRule(Exception):  # noqa: N818 - never leaves this module
+class _WrongRule(Exception):
     """A rule that cannot be read: what, the fix, and the field below the rule."""
 
     def __init__(self, what: str, fix: str | None, *below: str) -> None:
@@ -238,11 +238,11 @@ class _Reader:
             what = f"a quality rule has one condition, this has {len(given)}: {', '.join(given)}"
             raise _WrongRule(what, "Keep one, or write two rules")
         if not given:
-            if self.report.version.startswith("v3.0") and metric not in {None, "rowCount"}:
-                return "=", (0.0,)
             for name in self.item:
                 if name.startswith("must"):
                     raise _WrongRule(f"`{name}` is no condition", suggest(name, OPERATORS), name)
+            if self.report.version.startswith("v3.0") and metric not in {None, "rowCount"}:
+                return "=", (0.0,)
             raise _WrongRule("a quality rule needs a condition", f"Add one of: {', '.join(OPERATORS)}")
         name = given[0]
         value = self.item[name]
@@ -341,7 +341,8 @@ def _parse(text: str, *, is_query: bool) -> tuple[tuple[str, ...], str | None]:
         trees = sqlglot.parse(plain, dialect="duckdb")
     except SqlglotError as cause:
         errors = getattr(cause, "errors", None)
-        return (), f"DuckDB cannot read it: {errors[0]['description'] if errors else str(cause).splitlines()[0]}"
+        said = errors[0]["description"] if errors else str(cause).splitlines()[0]
+        return (), f"it is not valid SQL: {'a part is missing' if 'Required keyword' in said else said.rstrip('.')}"
     if len(trees) != 1 or trees[0] is None:
         return (), f"it has {len(trees)} statements, not one" if len(trees) > 1 else "it is empty"
     tree = trees[0]

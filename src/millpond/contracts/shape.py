@@ -41,12 +41,20 @@ def _number(value: object) -> bool:
     return type(value) is int or type(value) is float
 
 
+def _range(value: object) -> bool:
+    return type(value) is list and len(value) == 2 and all(map(_number, value)) and value[0] != value[1]
+
+
 def _count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
 def _anything(_: object) -> bool:
     return True
+
+
+def _mapping(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _one_of(*words: str) -> Plain:
@@ -103,7 +111,7 @@ OPERATORS: Final = {
     "mustBeLessThan": "<", "mustBeLessOrEqualTo": "<=", "mustBeBetween": "between", "mustNotBeBetween": "not between",
 }  # fmt: skip
 METRICS: Final = ("nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount")
-_CONDITIONS: Final[Table] = dict.fromkeys(OPERATORS, _number)
+_CONDITIONS: Final[Table] = {name: _range if name.endswith("Between") else _number for name in OPERATORS}
 _RULE: Final[Table] = {
     "name": str,
     "description": str,
@@ -121,7 +129,7 @@ _RULE: Final[Table] = {
     **_CONDITIONS,
 }
 _RULES: Final[Mapping[str, tuple[Table, tuple[str, ...]]]] = {
-    "library": (_RULE | {"type": str, "metric": _one_of(*METRICS), "arguments": dict}, ("metric",)),
+    "library": (_RULE | {"type": str, "metric": _one_of(*METRICS), "arguments": _mapping}, ("metric",)),
     "sql": (_RULE | {"type": str, "query": str}, ("query",)),
     "custom": (
         {key: want for key, want in _RULE.items() if key not in OPERATORS}
@@ -144,10 +152,7 @@ def _rule(value: object) -> bool:
     table, needed = _RULES[kind]
     if kind != "custom" and sum(1 for key in OPERATORS if key in value) != 1:
         return False
-    arguments = value.get("arguments")
-    return (arguments is None or isinstance(arguments, dict)) and _fits(
-        {key: item for key, item in value.items() if key != "arguments"}, table, *needed
-    )
+    return _fits(value, table, *needed)
 
 
 _SCHEMA: Final[Table] = _ELEMENT | {
@@ -230,6 +235,6 @@ def check_shape(root: dict[str, Value], version: str) -> Iterator[Finding]:
 
 def _published(definition: str, value: Value, version: str, path: Path) -> Iterator[Finding]:
     """Ask the published schema; loaded here, on first need, because jsonschema takes 0.2 s to import."""
-    from millpond.contracts import published  # noqa: PLC0415 - see above
+    from millpond.contracts import published
 
     yield from published.check(definition, value, version, path)
