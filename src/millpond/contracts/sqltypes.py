@@ -97,7 +97,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 }
 
 _TIMESTAMPS: Final = frozenset({_D.TIMESTAMP, _D.TIMESTAMPNTZ, _D.DATETIME})
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN: Final = re.compile(r"(?!_[0-9])[A-Za-z_][A-Za-z0-9_]*")
 _SUGGESTED: Final = tuple(sorted({*_SCALARS.values(), "DECIMAL(18,2)", "INT", "STRING", "TIMESTAMPTZ", *_BY_NAME}))
 
 
