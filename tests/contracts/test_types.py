@@ -17,7 +17,8 @@ timestamp with time zone|timestamp without time zone|timestamp_s|timestamp_ms|ti
 timestamp(0)|timestamp(9)|time_ns|interval|uuid|guid|json|bit|bitstring|varint|bignum|variant|int[]|int[3]|int[][]
 int[3][]|struct(a int, b varchar)|struct(A int)|row(a int, b text)|struct("a b" int, "x""y" text)|map(int, varchar)
 map(varchar, struct(a int[]))|union(a int, b varchar)|enum('a', 'b''c')|map(varchar,int)[]|struct(a uint8, b guid)
-struct("_1" int, "__1" int, "1a" int, "é" int, "Select" int, value int, "key" int)|character varying(10)|nchar(3)|uint8[]|timestamp(3)[]"""
+struct("_1" int, "__1" int, "1a" int, "é" int, "Select" int, value int, "key" int)
+character varying(10)|nchar(3)|uint8[]|timestamp(3)[]"""
 SCALARS = st.sampled_from(
     ["int", "varchar", "numeric(10, 2)", "timestamptz", "double", "date", "uint16", "bool", "uuid", "time", "hugeint"]
 )
