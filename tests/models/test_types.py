@@ -62,7 +62,7 @@ def test_missing_and_extra_columns_are_problems() -> None:
 def test_what_the_engine_cannot_bind_is_a_problem_of_the_file() -> None:
     """A function that does not exist is reported with the engine's words and the file's name."""
     (problem,) = check("SELECT no_such_function(delay) AS n FROM flights", {"n": "INTEGER"})
-    assert problem.startswith("daily.sql:3: delays.daily_delays:")
+    assert problem.startswith("daily.sql:3:8: delays.daily_delays:")
     assert "no_such_function" in problem
 
 

@@ -14,9 +14,13 @@ from millpond.contracts import Dataset
 from millpond.engines import INCOMING, TARGET, Rewrite, Session, Written, merge_by_key, replace_range, scd2
 from millpond.kernel import MiB, Store
 from millpond.lake import DataFile, Snapshot, TableSchema
+from millpond.models.models import SCD2_COLUMNS
 from millpond.models.ranges import aligned, relevant
 from millpond.models.spec import Everything, Model, Range
 from millpond.models.types import around, select_for, selected_columns
+
+_FIRST, _LAST = "0001-01-01", "9999-12-31"
+"""Where a range without an end ends: rows beyond are left as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,30 +66,35 @@ def build(
     column = spec.time_column or ""
     within: Range | None = None
     if isinstance(ranges, Range) and spec.materialize == "by time":
-        within = aligned(ranges, spec.grain, _time_type(dataset, column))
-        inputs = relevant(model, inputs, within)
+        within = _closed(aligned(ranges, spec.grain, _time_type(dataset, column)))
+        inputs = relevant(model, dataset, inputs, within)
     for name, snapshot in inputs.items():
         session.attach(name, snapshot)
     chosen = select_for(model, dataset)
     rewrite: Rewrite | None = None
     if within is not None:
-        rewrite = replace_range(base, schema=schema, column=column, low=within.low, high=within.high)
+        rewrite = replace_range(base, schema=schema, column=column, low=within.low or _FIRST, high=within.high or _LAST)
         reason = f"{column} from {within}"
         chosen = _within(chosen, model, dataset, within)
     elif spec.materialize in {"by key", "scd2"}:
         rewrite, reason = _folded(model, dataset, base, schema)
+        chosen = _newest(chosen, model, dataset) if spec.materialize == "by key" else chosen
     else:
         reason = ranges.reason if isinstance(ranges, Everything) else "the whole table"
     if rewrite is None:
         sql, removes = _ordered(chosen, _clustering(model, dataset)), base.files
     else:
-        session.view(INCOMING, chosen)
         session.attach(TARGET, rewrite.keep)
+        session.view(INCOMING, chosen)
         sql, removes = _ordered(rewrite.sql, _clustering(model, dataset)), tuple(rewrite.removes)
     written = session.write(
         sql, into, prefix=run_id, partition_by=dataset.partition_by, file_bytes_target=file_bytes_target
     )
     return Built(written=written, removes=removes, schema=schema, rows=written.rows, reason=reason)
+
+
+def _closed(ranges: Range) -> Range:
+    return Range(low=ranges.low or _FIRST, high=ranges.high or _LAST)
 
 
 def _time_type(dataset: Dataset, column: str) -> str:
@@ -98,8 +107,25 @@ def _folded(model: Model, dataset: Dataset, base: Snapshot, schema: TableSchema)
     key = spec.key or dataset.primary_key
     by = ", ".join(key)
     if spec.materialize == "by key":
-        return merge_by_key(base, schema=schema, key=key, order_by=spec.order_by), f"merged by {by}"
-    return scd2(base, schema=schema, key=key, order_by=spec.order_by or ""), f"versions by {by}"
+        # What is computed now is the truth of its key, so it replaces what is stored whatever order_by says.
+        return merge_by_key(base, schema=schema, key=key, order_by=None), f"merged by {by}"
+    since = spec.order_by or ""
+    tracked = [name for name in schema.names if name not in {*key, since, *SCD2_COLUMNS}]
+    return scd2(base, schema=schema, key=key, order_by=since, tracked=tracked or None), f"versions by {by}"
+
+
+def _newest(sql: str, model: Model, dataset: Dataset) -> str:
+    """Keep one row of each key: the one with the greatest order_by, then with the greatest of the other columns."""
+    names = [column.name for column in selected_columns(model, dataset)]
+    first = [model.spec.order_by] if model.spec.order_by is not None else []
+    terms = [
+        exp.Ordered(this=exp.column(name, quoted=True), desc=True, nulls_first=False)
+        for name in dict.fromkeys([*first, *names])
+    ]
+    keys = [exp.column(name, quoted=True) for name in model.spec.key or dataset.primary_key]
+    place = exp.Window(this=exp.RowNumber(), partition_by=keys, order=exp.Order(expressions=terms))
+    only = exp.Qualify(this=exp.EQ(this=place, expression=exp.Literal.number(1)))
+    return around(sql, exp.select(*(exp.column(name, quoted=True) for name in names)), only)
 
 
 def _clustering(model: Model, dataset: Dataset) -> tuple[str, ...]:

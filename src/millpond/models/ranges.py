@@ -108,23 +108,25 @@ def _bounds(
     return found
 
 
-def relevant(model: Model, inputs: Mapping[str, Snapshot], ranges: Range) -> Mapping[str, Snapshot]:
+def relevant(model: Model, dataset: Dataset, inputs: Mapping[str, Snapshot], ranges: Range) -> dict[str, Snapshot]:
     """Leave out the files whose rows cannot bear on *ranges*, for the inputs that have a time source."""
-    low = _parse(ranges.low) if ranges.low is not None else None
-    high = _parse(ranges.high) if ranges.high is not None else None
+    low = _parse(ranges.low) if ranges.low is not None else datetime.min  # noqa: DTZ901 - times in here have no zone
+    high = _parse(ranges.high) if ranges.high is not None else datetime.max  # noqa: DTZ901
+    column = dataset.column(model.spec.time_column or "")
     result = dict(inputs)
     for source in model.time_sources:
         snapshot = inputs.get(source.dataset)
         if snapshot is None:
             continue
-        # The output's zone is not known here, so a day more on each side is kept always: a few files at most.
-        reach = _LENGTHS.get(source.unit, timedelta(hours=1)) + _ZONE_SLACK
-        outside = [
-            file
-            for file in snapshot.files
-            if (span := _span(file, source.column)) is not None
-            and ((low is not None and span[1] < low - _ZONE_SLACK) or (high is not None and span[0] > high + reach))
-        ]
+        kinds = {dict(snapshot.schema.columns).get(source.column), column.type if column is not None else _ZONED}
+        slack = _ZONE_SLACK if _ZONED in kinds else timedelta()
+        # A time before a unit's end is cut to its begin, so the unit that *high* lies in counts whole.
+        reach = slack if _floor(high, source.unit) == high else slack + _LENGTHS.get(source.unit, _LENGTHS["hour"])
+        outside = []
+        for file in snapshot.files:
+            span = _span(file, source.column)
+            if span is not None and (span[1] - low < -slack or span[0] - high >= reach):
+                outside.append(file)
         result[source.dataset] = snapshot.changed(removes=outside)
     return result
 

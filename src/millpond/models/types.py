@@ -39,7 +39,9 @@ def check_types(model: Model, dataset: Dataset, session: Session) -> tuple[Probl
     try:
         described = session.describe(model.sql)
     except QueryInvalid as error:
-        return (Problem(what=f"{spec.dataset}: {error.message}", at=at, fix=error.hint),)
+        line = spec.sql_line + error.line - 1 if error.line is not None else spec.sql_line
+        there = Location(spec.path, line, error.column)
+        return (Problem(what=f"{spec.dataset}: {error.reason}", at=there, fix=error.hint),)
     found = {name.lower(): kind for name, kind in described}
     name = dataset.name.rpartition(".")[2]
     wanted = selected_columns(model, dataset)

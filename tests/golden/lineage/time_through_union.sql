@@ -1,1 +1,1 @@
-SELECT sched::DATE AS day FROM flights UNION ALL SELECT at::DATE FROM weather.hourly
+SELECT sched::DATE AS day FROM flights UNION ALL SELECT observed::DATE FROM weather.hourly
