@@ -73,7 +73,7 @@ VALUES = {
     "TIMESTAMP": "TIMESTAMP '2013-01-01' + to_hours(({n} * 5 % 40)::INTEGER)",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ '2013-01-01 00:00:00+00' + to_days(({n} * 9 % 50)::INTEGER)",
     "VARCHAR[]": "['v' || ({n} % 3), 'w']",
-    "STRUCT(city VARCHAR, geo STRUCT(lat DOUBLE, lon DOUBLE))": "{{'city': '' || {n}, 'geo': {{'lat': {n}, 'lon': 1}}}}",
+    "STRUCT(city VARCHAR, geo STRUCT(lat DOUBLE, lon DOUBLE))": "{{'city': {n}, 'geo': {{'lat': {n}, 'lon': 1}}}}",
     "STRUCT(sku VARCHAR, n INTEGER)[]": "[{{'sku': 's' || {n}, 'n': {n}}}]",
 }
 
