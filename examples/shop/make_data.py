@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def write_delivery(number: int, *, out: Path, order_count: int, seed: int) -> None:
-    """Write one day's four files; customers who changed since come again, products come whole."""
+    """Write one day's four files; customers who changed since come again, the catalogue replaces the one before."""
     draw = random.Random(f"{seed}-{number}")  # noqa: S311 - invented data, and the same each time
     day = FIRST_DAY + timedelta(days=number - 1)
     stem = f"{day:%Y-%m-%d}"
@@ -53,7 +53,7 @@ def write_delivery(number: int, *, out: Path, order_count: int, seed: int) -> No
     write_csv(out / "orders" / f"{stem}.csv", orders)
     write_lines(out / "payments" / f"{stem}.ndjson.gz", draw_payments(draw, number, orders))
     write_lines(out / "customers" / f"{stem}.ndjson", draw_customers(draw, number, day, customer_count))
-    write_products(out / "products" / f"{stem}.parquet", prices)
+    write_products(out / "products" / "catalogue.parquet", prices)
     print(f"delivery {number}, {stem}: {order_count:,} orders")
 
 
