@@ -11,6 +11,7 @@ A cast that would round, cut, wrap or guess is a refusal. What is accepted, spac
 - TIMESTAMP: ``2013-02-03[ T]10:00[:00[.123456]]``, a date alone is its midnight, ``Z`` or ``+00:00`` may follow, for
   a TIMESTAMP is in UTC; another offset would be lost, so it is refused. Nanoseconds that are not zero are refused.
 - TIMESTAMP WITH TIME ZONE: the same with any offset; without one it is UTC. Another form by ``timestamp_format``.
+- dates are of the years 1 to 9999.
 - TIME: ``10:00[:00[.123456]]``.
 - anything else: what DuckDB's TRY_CAST takes.
 """
@@ -109,13 +110,23 @@ def _exact(text: str, value: str, kind: str, scan: FileScan) -> str:
             f"CASE WHEN isfinite({value}) THEN NOT contains({text}, '_') ELSE regexp_full_match({number}, {named}) END"
         )
     pattern = _pattern(kind, scan)
+    range_ = _range(kind, value)
     if pattern is None:
-        return "TRUE"
+        return range_ or "TRUE"
     number = _number(text, scan) if is_number(kind) else text
-    return (
+    return (f"{range_} AND " if range_ else "") + (
         f"CASE WHEN CAST({value} AS VARCHAR) = {text} THEN TRUE "
         f"ELSE regexp_full_match({number}, {text_sql(_PAD + pattern + _PAD)}) END"
     )
+
+
+def _range(kind: str, value: str) -> str | None:
+    """Keep dates to the years 1 to 9999: no infinity, no BC, nothing that other readers cannot hold."""
+    if kind != "DATE" and not kind.startswith("TIMESTAMP"):
+        return None
+    last = "9999-12-31" if kind == "DATE" else "2262-04-11" if kind == "TIMESTAMP_NS" else "9999-12-31 23:59:59.999999"
+    first = "1677-09-22" if kind == "TIMESTAMP_NS" else "0001-01-01"
+    return f"{value} BETWEEN CAST({text_sql(first)} AS {kind}) AND CAST({text_sql(last)} AS {kind})"
 
 
 def _pattern(kind: str, scan: FileScan) -> str | None:

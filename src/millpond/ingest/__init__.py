@@ -16,6 +16,7 @@ from millpond.ingest.errors import (
 from millpond.ingest.found import FoundFile, discover, unseen
 from millpond.ingest.land import FileOutcome, Landed, LandProgress, land
 from millpond.ingest.quarantine import QUARANTINE_COLUMNS
+from millpond.ingest.replay import Replayed, discard, replay
 from millpond.ingest.source import load_source
 from millpond.ingest.spec import FileSource
 
@@ -29,12 +30,15 @@ __all__ = [
     "Landed",
     "LoadMiscounted",
     "LoadStopped",
+    "Replayed",
     "SourceFileChanged",
     "SourceMissing",
     "SourceUnreadable",
     "TooManyBadRows",
+    "discard",
     "discover",
     "land",
     "load_source",
+    "replay",
     "unseen",
 ]

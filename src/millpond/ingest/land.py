@@ -94,11 +94,15 @@ def land(
     quarantine: Store,
     run_id: str,
     report: Callable[[LandProgress], None] = lambda _: None,
+    held: Snapshot | None = None,
 ) -> Landed:
     """Read *files*, judge every row, and write the good ones below *table* and the others below *quarantine*.
 
-    Clean files cost little more than a bare read and write; a file with bad rows is read twice or thrice. Memory is the
+    Clean files cost little more than a bare read and write; a file with bad rows is read twice or
+    thrice. The order of rows is not kept. Memory is the
     session's limit and a few blocks of 4 MiB, whatever the files' size. On any error nothing that was written stays.
+    *held* is the quarantine as it is: a row of the same content at the same place that it has already, reviewed or not,
+    is counted and not added again (files that are read anew by the modes replace and merge).
 
     Raises:
         TooManyBadRows: the share of bad rows is above the source's *bad_share_max*.
@@ -122,7 +126,7 @@ def land(
             for file in files:
                 load.take(file)
             load.flush()
-            accepted, quarantined, reasons, warnings = load.settle(quarantine)
+            accepted, quarantined, reasons, warnings = load.settle(quarantine, held)
         except BaseException:
             table.delete([file.path for file in load.written])
             raise
@@ -309,10 +313,12 @@ class _Load:
         for i, rows in enumerate((read, accepted, quarantined)):
             self.counts[part.file.uri][i] += rows
 
-    def settle(self, quarantine: Store) -> tuple[Written, Written, Mapping[str, int], Mapping[str, int]]:
+    def settle(
+        self, quarantine: Store, held: Snapshot | None
+    ) -> tuple[Written, Written, Mapping[str, int], Mapping[str, int]]:
         """Decide whether the load may happen, then write what was judged; the account must come out."""
-        nothing = Written(files=(), rows=0, bytes=0)
-        accepted, quarantined, reasons = nothing, nothing, {}
+        quarantined = Written(files=(), rows=0, bytes=0)
+        reasons: dict[str, int] = {}
         if self.staged is not None and self.staged.files:
             self.staged.bind()
             for part, (good, bad) in self.staged.counts().items():
@@ -324,10 +330,9 @@ class _Load:
             self.warnings.update(self.staged.broken("__warned"))
             self._tell("writing")
             try:
-                quarantined = self.staged.quarantine(quarantine, self.run_id, self.run_id)
-                accepted = self.staged.accept(self.table, self.run_id)
-                self.written += accepted.files
-                self._account(quarantined)
+                quarantined, known = self.staged.quarantine(quarantine, self.run_id, held)
+                self.written += self.staged.accept(self.table, self.run_id).files
+                self._account(quarantined.rows + known)
             except BaseException:
                 quarantine.delete([file.path for file in quarantined.files])
                 raise
@@ -347,11 +352,11 @@ class _Load:
                 name, read=read, bad=bad, share_max=source.bad_share_max, reasons=reasons, example=staged.example()
             )
 
-    def _account(self, quarantined: Written) -> None:
+    def _account(self, quarantined: int) -> None:
         read, good, bad = (sum(count[i] for count in self.counts.values()) for i in range(3))
         written = sum(file.rows for file in self.written)
-        if read != written + quarantined.rows or good != written or bad != quarantined.rows:
-            raise LoadMiscounted(self.judgement.dataset.name, read=read, accepted=written, quarantined=quarantined.rows)
+        if read != written + quarantined or good != written or bad != quarantined:
+            raise LoadMiscounted(self.judgement.dataset.name, read=read, accepted=written, quarantined=quarantined)
 
     def outcome(self, file: FoundFile) -> FileOutcome:
         """Say what came of *file*."""

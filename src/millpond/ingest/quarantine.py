@@ -20,7 +20,7 @@ QUARANTINE_COLUMNS: Final[tuple[tuple[str, str], ...]] = (
     ("raw", "VARCHAR"),  # CSV and NDJSON: the record as it stands; Parquet: the row as JSON. See `escaped`
     ("header", "VARCHAR"),  # CSV: the file's column names as a JSON list, so that raw can be read without the file
     ("rules", "VARCHAR[]"),  # every rule it breaks: type:x, required:x, columns, quotes, encoding, nul, json, ...
-    ("columns", "VARCHAR[]"),  # the column of each rule, NULL where a rule is about the whole row
+    ("columns", "VARCHAR[]"),  # the columns at fault; none where the whole row is
     ("reason", "VARCHAR"),
     ("severity", "VARCHAR"),
     ("status", "VARCHAR"),  # open, replayed, discarded
@@ -40,8 +40,11 @@ def file_key(dataset: str, file: FoundFile, uri: str) -> str:
     return digest(dataset, uri, file.size, version)
 
 
-def quarantine_select(judged: str, *, dataset: str, run_id: str, landed_at: str) -> str:
-    """Give the SELECT of quarantine rows from *judged*, which holds ``__source``, ``__file`` and ``__header`` too."""
+def quarantine_select(judged: str, *, dataset: str, run_id: str, landed_at: str, held: str | None = None) -> str:
+    """Give the SELECT of quarantine rows from *judged*, which holds ``__source``, ``__file`` and ``__header`` too.
+
+    *held* is a relation of the rows that the quarantine has already: they are left as they are, and not added again.
+    """
     values = {
         "id": "substr(sha256(concat(__file, ':', CAST(__row AS VARCHAR))), 1, 32)",
         "dataset": text_sql(dataset),
@@ -61,4 +64,5 @@ def quarantine_select(judged: str, *, dataset: str, run_id: str, landed_at: str)
         "reviewed_by": "NULL",
     }
     columns = ", ".join(f"CAST({values[name]} AS {kind}) AS {name_sql(name)}" for name, kind in QUARANTINE_COLUMNS)
-    return f"SELECT {columns} FROM {judged} WHERE __rules IS NOT NULL ORDER BY __source, __row"
+    known = f" AND {values['id']} NOT IN (SELECT id FROM {held})" if held is not None else ""
+    return f"SELECT {columns} FROM {judged} WHERE __rules IS NOT NULL{known} ORDER BY __source, __row"

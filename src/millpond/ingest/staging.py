@@ -21,6 +21,7 @@ from millpond.lake import DataFile, Snapshot, TableSchema
 
 JUDGED: Final = "landing_judged"
 _RECORDS: Final = "landing_records"
+_HELD: Final = "landing_held"
 _EXTRA: Final = (
     ("__row", "BIGINT"),
     ("__raw", "VARCHAR"),
@@ -109,7 +110,14 @@ class Staging:
         sql = f"SELECT {names} FROM {JUDGED} WHERE __rules IS NULL"
         return self.session.write(sql, into, prefix=prefix, partition_by=self.judgement.dataset.partition_by)
 
-    def quarantine(self, into: Store, prefix: str, run_id: str) -> Written:
-        """Write the bad rows as the quarantine wants them."""
-        sql = quarantine_select(JUDGED, dataset=self.judgement.dataset.name, run_id=run_id, landed_at=to_iso(now_us()))
-        return self.session.write(sql, into, prefix=prefix)
+    def quarantine(self, into: Store, run_id: str, held: Snapshot | None) -> tuple[Written, int]:
+        """Write the bad rows as the quarantine wants them, but for those in *held*; gives how many those were."""
+        name, now = self.judgement.dataset.name, to_iso(now_us())
+        if held is None or not held.files:
+            sql = quarantine_select(JUDGED, dataset=name, run_id=run_id, landed_at=now)
+            return self.session.write(sql, into, prefix=run_id), 0
+        self.session.attach(_HELD, held)
+        every = quarantine_select(JUDGED, dataset=name, run_id=run_id, landed_at=now)
+        known = self.session.row(f"SELECT count(*) FROM ({every}) WHERE id IN (SELECT id FROM {_HELD})")[0]
+        sql = quarantine_select(JUDGED, dataset=name, run_id=run_id, landed_at=now, held=_HELD)
+        return self.session.write(sql, into, prefix=run_id), int(str(known))

@@ -61,6 +61,7 @@ def parts_of(file: FoundFile, source: FileSource, scratch: Path) -> Iterator[Par
         SourceUnreadable: damaged or encrypted archives, an archive without files of the format.
     """
     local, fetched = _local(file, scratch)
+    keep = False
     try:
         with local.open("rb") as head:
             magic = head.read(4)
@@ -73,9 +74,10 @@ def parts_of(file: FoundFile, source: FileSource, scratch: Path) -> Iterator[Par
                 path, surrogates = _copy(file.uri, stream, source, scratch)
             yield Part(file=file, uri=file.uri, path=path, is_temporary=True, surrogates=surrogates)
         else:
-            yield Part(file=file, uri=file.uri, path=local, is_temporary=False, surrogates=False)
+            keep = True
+            yield Part(file=file, uri=file.uri, path=local, is_temporary=fetched, surrogates=False)
     finally:
-        if fetched:
+        if fetched and not keep:
             local.unlink(missing_ok=True)
 
 
