@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from millpond.ledger import (
     RunState,
     SourceFile,
     StepState,
+    database,
 )
 from millpond.ledger import ledger as module
 
@@ -44,6 +46,15 @@ def test_events_are_numbered_without_gaps_and_read_back(ledger: Ledger) -> None:
     assert ledger.append([]) == ()
     report = ledger.verify()
     assert (report.records, report.head, report.broken_at) == (3, second[0].hash, None)
+
+
+def test_time_never_goes_back_along_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back does not make an event older than the one before it."""
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        [before] = ledger.append([answered(1)])
+        monkeypatch.setattr(database, "now_us", lambda: before.at_us - 3_600_000_000)
+        [after] = ledger.append([answered(2)])
+    assert after.at_us == before.at_us
 
 
 def test_an_empty_ledger_verifies(ledger: Ledger) -> None:

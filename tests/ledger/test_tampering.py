@@ -141,7 +141,7 @@ def test_a_cut_tail_with_its_head_kept_is_found(full: Ledger) -> None:
 def test_a_tampered_chain_is_not_replayed(full: Ledger) -> None:
     """A rebuild refuses a chain that was changed, names the record, and leaves the projections as they are."""
     before = inside(full)
-    with tampered(full, sa.update(EVENT).where(EVENT.c.seq == 3).values(payload="{}")):
+    with tampered(full, sa.update(EVENT).where(EVENT.c.seq == 3).values(payload="no JSON")):
         with pytest.raises(ChainBroken) as caught:
             full.rebuild()
         assert caught.value.broken_at == 3

@@ -58,6 +58,8 @@ def appends(url: str) -> None:
 
 def opens(url: str) -> None:
     """Open the ledger, which may not exist yet, and append one event."""
+    import alembic.command  # noqa: F401 - loaded before the start, so that all migrate in the same moment
+
     begin()
     with Ledger.open(url) as ledger:
         ledger.append([Event(kind="query.answered", actor="opener")])

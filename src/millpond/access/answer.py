@@ -11,8 +11,8 @@ from typing import Literal, Self
 
 import pyarrow as pa
 
-from millpond.access.errors import AnswerFailed, AnswerStopped
 from millpond.access.deadline import Deadline
+from millpond.access.errors import AnswerFailed, AnswerStopped
 
 Outcome = Literal["complete", "cut off", "closed early", "failed"]
 

@@ -75,9 +75,7 @@ def lineage_from_json(body: Mapping[str, Json]) -> Lineage:
     known = cast("Mapping[str, Any]", body)
     return Lineage(
         columns=tuple(
-            ColumnLineage(
-                column=name, direct=tuple(ColumnRef(dataset=d, column=c) for d, c in direct), masked=masked
-            )
+            ColumnLineage(column=name, direct=tuple(ColumnRef(dataset=d, column=c) for d, c in direct), masked=masked)
             for name, direct, masked in known["columns"]
         ),
         indirect=tuple((how, ColumnRef(dataset=d, column=c)) for how, d, c in known["indirect"]),

@@ -70,5 +70,3 @@ class Entry:
     """The table's key in the lake."""
     column_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Column → classification and tags, its own and those that lineage brings."""
-
-

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -21,13 +22,15 @@ from sqlglot import exp
 
 from millpond.engines.cache import FileCache
 from millpond.engines.duckdb_errors import translate
-from millpond.engines.duckdb_parse import one_select
+from millpond.engines.duckdb_parse import is_ordered, one_select
 from millpond.engines.duckdb_scan import empty_select, snapshot_select, unread_select
 from millpond.engines.duckdb_write import (
+    Target,
     check_writable,
     checked_prefix,
     copy_statement,
     remove_files,
+    split_statements,
     sync,
     written_files,
 )
@@ -66,6 +69,7 @@ class DuckDBSession:
         self._cache = FileCache(
             Path(limits.cache_dir or self._own / "cache").absolute(), bytes_max=limits.cache_bytes_max
         )
+        self._spill.parent.mkdir(parents=True, exist_ok=True)
         self._con = _connect(limits, self._spill)
         self._observer = self._con.cursor()
         self._lock = threading.Lock()
@@ -137,7 +141,7 @@ class DuckDBSession:
         except BaseException as error:
             cancelled = self._end()
             if isinstance(error, duckdb.Error | OSError):
-                raise self._located(error, select, cancelled=cancelled) from None
+                raise self._located(self._translated(error, cancelled=cancelled), select) from None
             raise
         batches = self._batches(reader)
         self._stream = batches, reader
@@ -172,8 +176,8 @@ class DuckDBSession:
     ) -> Written:
         """Run a SELECT into new Parquet files ``[col=value/]part-<prefix>-….parquet`` below *into*, with statistics.
 
-        The order of the SELECT is kept: files come in the order of their rows, partition by partition. They are on
-        stable storage when this returns. On an error, a cancel or Ctrl-C what was written is removed.
+        Without partitions an ORDER BY is kept to the row, across files; else rows are near the order they came in.
+        Files are on stable storage when this returns. On an error, a cancel or Ctrl-C what was written is removed.
 
         Raises:
             QueryInvalid: the SQL does not bind, or its columns cannot be written.
@@ -187,11 +191,15 @@ class DuckDBSession:
         check_writable(self._describe(select), partition_by)
         folder = Path(into.uri) if into.is_local else self._own / name
         folder.mkdir(parents=True, exist_ok=True)
-        statement = copy_statement(
-            select, folder, name=name, partition_by=partition_by, file_bytes_target=file_bytes_target
+        target = Target(
+            folder=folder,
+            name=name,
+            partition_by=partition_by,
+            file_bytes=file_bytes_target,
+            ordered=not partition_by and is_ordered(self._con, select),
         )
         try:
-            return self._write(select, statement, into, folder)
+            return self._write(select, into, target)
         except BaseException:
             remove_files(folder, name)
             raise
@@ -278,16 +286,22 @@ class DuckDBSession:
             rows = self._con.execute(f"DESCRIBE (\n{select}\n)").fetchall()
         return tuple((str(row[0]), str(row[1])) for row in rows)
 
-    def _write(self, select: str, statement: str, into: Store, folder: Path) -> Written:
+    def _write(self, select: str, into: Store, target: Target) -> Written:
         with self._running(select, line_offset=1):
-            files = written_files(self._con.execute(statement).fetchall(), folder)
+            files = written_files(self._con.execute(copy_statement(select, target)).fetchall(), target.folder)
             rows, size = sum(file.rows for file in files), sum(file.size for file in files)
-            self._measure(rows, bytes_written=size)
+            self._measure(rows)
+            if len(files) == 1 and (parts := split_statements(target, files[0])):
+                told = [row for part in parts for row in self._con.execute(part).fetchall()]
+                (target.folder / files[0].path).unlink()
+                files = written_files(told, target.folder)
+                size = sum(file.size for file in files)
             if into.is_local:
-                sync(folder, files)
+                sync(target.folder, files)
             else:
-                self._upload(into, folder, [file.path for file in files])
+                self._upload(into, target.folder, [file.path for file in files])
             self._stop_if_cancelled()
+        self._usage = replace(self._usage, bytes_written=size)
         return Written(files=files, rows=rows, bytes=size)
 
     def _upload(self, into: Store, folder: Path, paths: Sequence[str]) -> None:
@@ -357,37 +371,37 @@ class DuckDBSession:
         try:
             yield
         except duckdb.Error as error:
-            raise self._translated(error, cancelled=self._cancelled, line_offset=line_offset) from None
+            ours = self._translated(error, cancelled=self._cancelled, line_offset=line_offset)
+        else:
+            return
         finally:
             self._end()
+        raise self._located(ours, sql) from None
 
     def _translated(self, error: BaseException, *, cancelled: bool, line_offset: int = 0) -> MillpondError:
         return translate(
             error,
-            memory_bytes_max=self._limits.memory_bytes_max,
+            limits=self._limits,
             line_offset=line_offset,
             cancelled=cancelled,
         )
 
-    def _located(self, error: BaseException, select: str, *, cancelled: bool) -> MillpondError:
-        """Translate, asking DESCRIBE for line and column, which ``sql()`` does not tell."""
-        ours = self._translated(error, cancelled=cancelled)
-        if isinstance(ours, QueryInvalid) and ours.line is None:
-            with contextlib.suppress(duckdb.Error):
-                try:
-                    self._describe(select)
-                except QueryInvalid as located:
-                    return located
-        return ours
+    def _located(self, error: MillpondError, select: str) -> MillpondError:
+        """Ask DESCRIBE where *select* is wrong: other statements do not tell, or count lines after cutting comments."""
+        if select and isinstance(error, QueryInvalid):
+            try:
+                self._describe(select)
+            except MillpondError as located:
+                return located
+        return error
 
-    def _measure(self, rows: int, *, bytes_written: int = 0) -> None:
+    def _measure(self, rows: int) -> None:
         with contextlib.suppress(duckdb.Error, ValueError):
             told: dict[str, dict[str, Any]] = json.loads(self._con.get_profiling_information())
             system, io, query = (told.get(part, {}) for part in ("system", "io", "query"))
             self._usage = Usage(
                 rows=rows,
                 bytes_read=int(io.get("total_bytes_read", 0)),
-                bytes_written=bytes_written,
                 memory_bytes_peak=int(system.get("peak_buffer_memory", 0)),
                 spill_bytes_peak=int(system.get("peak_temp_dir_size", 0)),
                 seconds=float(query.get("total_time", 0.0)),

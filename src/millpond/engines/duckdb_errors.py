@@ -19,6 +19,7 @@ from millpond.engines.errors import (
     QueryFailed,
     QueryInvalid,
 )
+from millpond.engines.spec import EngineLimits
 from millpond.kernel import MillpondError
 
 _KIND: Final = re.compile(r"(?P<kind>[A-Za-z][A-Za-z -]{0,40}?) Error: (?P<rest>.*)", re.DOTALL)
@@ -38,13 +39,13 @@ _ADVICE: Final = re.compile(r"\n\n(?:Possible solutions|This (?:limit|error)|See
 
 
 def translate(
-    error: BaseException, *, memory_bytes_max: int | None = None, line_offset: int = 0, cancelled: bool = False
+    error: BaseException, *, limits: EngineLimits | None = None, line_offset: int = 0, cancelled: bool = False
 ) -> MillpondError:
     """Give our error for one of DuckDB's.
 
     Args:
         error: what DuckDB, or the stream of its answer, raised.
-        memory_bytes_max: the session's limit, for the message.
+        limits: the session's, for the message.
         line_offset: lines that were put before the user's SQL.
         cancelled: the statement was to be stopped; whatever it says then, it was.
     """
@@ -57,14 +58,16 @@ def translate(
         return QueryCancelled()
     if kind in _INVALID:
         return _invalid(rest, line_offset)
-    return _failure(kind, _ADVICE.sub("", rest), memory_bytes_max)
+    return _failure(kind, _ADVICE.sub("", rest), limits or EngineLimits())
 
 
-def _failure(kind: str, reason: str, memory_bytes_max: int | None) -> MillpondError:
+def _failure(kind: str, reason: str, limits: EngineLimits) -> MillpondError:
     if any(sign in reason for sign in _FULL):
         return DiskFull(reason)
     if kind == "out of memory":
-        return EngineOutOfMemory(reason, memory_bytes_max=memory_bytes_max)
+        return EngineOutOfMemory(
+            reason, memory_bytes_max=limits.memory_bytes_max, spill_bytes_max=limits.spill_bytes_max
+        )
     if kind in _BROKEN:
         return EngineFault(reason)
     return QueryFailed(_PLACE.sub("", reason).strip(), kind=kind, hint=_hint(kind))

@@ -1,10 +1,11 @@
-"""A user's SQL by DuckDB's own parser, for the gate of the reading door. Nothing is bound or run."""
+"""SQL text by DuckDB's own parser: what a user's statement is, for the reading door's gate. Nothing is bound or run."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -22,7 +23,8 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 _OPENING: Final = threading.Lock()
 _PER_THREAD: Final = threading.local()
-_opened: list[duckdb.DuckDBPyConnection] = []
+_opened: dict[int, duckdb.DuckDBPyConnection] = {}
+"""By process: a fork must not use its parent's."""
 
 
 def parse(sql: str) -> ParsedQuery:
@@ -32,24 +34,49 @@ def parse(sql: str) -> ParsedQuery:
         QueryInvalid: the SQL does not parse, or is no statement, or several, or nested too deeply.
     """
     connection = _connection()
+    statements = _statements(connection, sql)
+    if len(statements) != 1:
+        found = f"there are {len(statements)} statements" if statements else "there is no statement"
+        raise QueryInvalid(f"{found} where one is wanted")
+    kind = statements[0].type.name
+    return ParsedQuery(kind=kind, tree=_tree(connection, sql) if kind == "SELECT" else {})
+
+
+def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Give *sql* without semicolon and comments after it, if it is one SELECT: then it may stand inside another.
+
+    Raises:
+        QueryInvalid: it does not parse, or is anything else.
+    """
+    kinds = [statement.type.name for statement in _statements(connection, sql)]
+    if kinds != ["SELECT"]:
+        hint = "A PIVOT needs its values listed: PIVOT … ON column IN (…)." if kinds == ["MULTI"] else None
+        raise QueryInvalid(f"one SELECT is wanted, found {', '.join(kinds) or 'nothing'}", hint=hint)
+    raw = sql.encode()
+    tokens = [at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]  # places in bytes
+    while tokens and raw[tokens[-1] : tokens[-1] + 1] == b";":
+        raw = raw[: tokens.pop()]
+    return raw.decode()
+
+
+def is_ordered(connection: duckdb.DuckDBPyConnection, select: str) -> bool:
+    """Tell whether a SELECT, as ``one_select`` gave it, ends with ORDER BY."""
+    statements = _tree(connection, select)["statements"]
+    modifiers = statements[0]["node"].get("modifiers", ())
+    return any(modifier.get("type") == "ORDER_MODIFIER" for modifier in modifiers)
+
+
+def _statements(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
     try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise translate(error) from None
+        sql.encode()
+        return connection.extract_statements(sql)
     except UnicodeError:
         raise QueryInvalid("the text is not valid Unicode") from None
-    if len(statements) != 1:
-        count = "no statement" if not statements else f"{len(statements)} statements"
-        raise QueryInvalid(
-            f"there is {count} where one is wanted" if not statements else f"there are {count}, one is wanted"
-        )
-    kind = statements[0].type.name
-    if kind != "SELECT":
-        return ParsedQuery(kind=kind, tree={})
-    return ParsedQuery(kind=kind, tree=_tree(connection, sql))
+    except duckdb.Error as error:
+        raise translate(error) from None
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, object]:
+def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     try:
         answer = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
         tree = json.loads(answer[0]) if answer else None
@@ -65,11 +92,14 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, object]:
 
 def _connection() -> duckdb.DuckDBPyConnection:
     """Give this thread's connection to the one empty database that parses."""
-    connection: duckdb.DuckDBPyConnection | None = getattr(_PER_THREAD, "connection", None)
-    if connection is None:
-        with _OPENING:
-            if not _opened:
-                _opened.append(duckdb.connect(config=_CONFIG))
-            connection = _opened[0].cursor()
-        _PER_THREAD.connection = connection
-    return connection
+    process = os.getpid()
+    owner, connection = getattr(_PER_THREAD, "held", (0, None))
+    if owner == process and connection is not None:
+        held: duckdb.DuckDBPyConnection = connection
+        return held
+    with _OPENING:
+        if process not in _opened:
+            _opened[process] = duckdb.connect(config=_CONFIG)
+        held = _opened[process].cursor()
+    _PER_THREAD.held = (process, held)
+    return held

@@ -136,7 +136,8 @@ class Session(Protocol):
     ) -> Written:
         """Run a SELECT into new Parquet files ``[col=value/]prefix-….parquet`` below *into*, with statistics.
 
-        The order of the SELECT is kept. A SELECT without rows makes no file. On an error, what was written is removed.
+        Without partitions an ORDER BY is kept to the row, across files; else rows are near the order they came in.
+        A SELECT without rows makes no file. On an error, what was written is removed.
         """
         ...
 

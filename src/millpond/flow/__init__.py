@@ -1,0 +1,65 @@
+"""Where the stages meet: plan, apply, run, and back. Read ``run`` first.
+
+Owns the order in which things happen. Never reads data for people: that is ``access``.
+"""
+
+from millpond.flow.apply import Applied, apply_plan
+from millpond.flow.checking import check_definitions, run_cases
+from millpond.flow.definitions import QUARANTINE_SUFFIX, Definitions, define
+from millpond.flow.environments import Difference, NothingToRollBack, difference, rollback
+from millpond.flow.leases import AnotherRun
+from millpond.flow.looking import QualityView, open_quarantine, quality_of, quarantine_counts
+from millpond.flow.plan import BreakingChange, DatasetChange, Plan, WorldMoved, make_plan
+from millpond.flow.project import Project, load_project
+from millpond.flow.run import NotApplied, RunFailed, RunOptions, RunResult, StepReport, decisions, run
+from millpond.flow.settings import Environment, ProjectNotFound, Settings, find_root, load_settings
+from millpond.flow.stale import Decision
+from millpond.flow.steps import AuditFailed
+from millpond.flow.upkeep import TableCompacted, TableVacuumed, compact, vacuum
+from millpond.flow.workspace import EnvironmentUnknown, Workspace
+
+__all__ = [
+    "QUARANTINE_SUFFIX",
+    "AnotherRun",
+    "Applied",
+    "AuditFailed",
+    "BreakingChange",
+    "DatasetChange",
+    "Decision",
+    "Definitions",
+    "Difference",
+    "Environment",
+    "EnvironmentUnknown",
+    "NotApplied",
+    "NothingToRollBack",
+    "Plan",
+    "Project",
+    "ProjectNotFound",
+    "QualityView",
+    "RunFailed",
+    "RunOptions",
+    "RunResult",
+    "Settings",
+    "StepReport",
+    "TableCompacted",
+    "TableVacuumed",
+    "Workspace",
+    "WorldMoved",
+    "apply_plan",
+    "check_definitions",
+    "compact",
+    "decisions",
+    "define",
+    "difference",
+    "find_root",
+    "load_project",
+    "load_settings",
+    "make_plan",
+    "open_quarantine",
+    "quality_of",
+    "quarantine_counts",
+    "rollback",
+    "run",
+    "run_cases",
+    "vacuum",
+]

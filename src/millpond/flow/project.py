@@ -51,7 +51,9 @@ def load_project(root: Path) -> Project:
     sources: dict[str, FileSource] = {}
     models: dict[str, ModelSpec] = {}
     for folder in sorted(path for path in (root / "products").glob("*") if path.is_dir()):
-        promised = _gather(problems, (_reader(load_contract, path, root) for path in sorted(folder.rglob(f"*{_CONTRACT}"))))
+        promised = _gather(
+            problems, (_reader(load_contract, path, root) for path in sorted(folder.rglob(f"*{_CONTRACT}")))
+        )
         contracts.extend(promised)
         product = promised[0].product if promised else folder.name
         for path in sorted(folder.rglob(f"*{_SOURCE}")):
@@ -125,7 +127,9 @@ def _unmade(
             yield Problem(what=what, at=place or Location(name), fix="Remove one of the two.")
         if name not in datasets:
             what = f"{name} is made here, but no contract promises it"
-            yield Problem(what=what, at=place or Location(name), fix=f"Add it to the contract. {suggest(name, datasets)}")
+            yield Problem(
+                what=what, at=place or Location(name), fix=f"Add it to the contract. {suggest(name, datasets)}"
+            )
     for name, dataset in datasets.items():
         if name not in sources and name not in models:
             short = name.partition(".")[2]

@@ -213,7 +213,9 @@ class _Reader:
         for name, body in found.items():
             body = body or {}  # noqa: PLW2901 - `dev:` with nothing after it means no settings
             if not isinstance(body, Mapping):
-                self.problems.append(self.document.problem(f"environments.{name} must be a mapping", "environments", name))
+                self.problems.append(
+                    self.document.problem(f"environments.{name} must be a mapping", "environments", name)
+                )
                 continue
             self.problems.extend(unknown_keys(self.document, body, {"variables"}, "environments", name))
             variables = body.get("variables", {})
@@ -255,7 +257,8 @@ class _Reader:
                 path = self.root / str(name)
                 if not path.is_file():
                     raise SecretMissing(
-                        f"{'.'.join(steps)} is kept in the file {name}, which does not exist.", at=self.document.at(*steps)
+                        f"{'.'.join(steps)} is kept in the file {name}, which does not exist.",
+                        at=self.document.at(*steps),
                     )
                 return Secret(path.read_text(encoding="utf-8").strip())
             fix = f"{steps[-1]}: {{env: NAME}} or {steps[-1]}: {{file: path}}"

@@ -32,7 +32,13 @@ def format_bytes(count: int) -> str:
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < KiB:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+            return (
+                f"{value:.0f} {unit}"
+                if unit == "B"
+                else f"{value:.3g} {unit}"
+                if value < 1000
+                else f"{value:.0f} {unit}"
+            )
         value /= KiB
     return f"{value:.3g} TiB"
 

@@ -1,0 +1,179 @@
+"""Upkeep of the lake: remove what nobody can need any more, rewrite small files, checkpoint.
+
+What a pointer of any environment shows, what a rollback within the time-travel window could show, and what a living
+run has staged is never removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from millpond.engines import TARGET
+from millpond.flow.leases import is_alive, process_of, run_of, take_lease
+from millpond.flow.recover import finish_prepared
+from millpond.flow.workspace import Workspace
+from millpond.kernel import MiB, new_id, now_us
+from millpond.lake import Commit, DataFile, Snapshot, Table
+from millpond.ledger import Event, Pointer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableVacuumed:
+    """What was removed, or would be, from one table."""
+
+    table: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCompacted:
+    """What was rewritten in one table."""
+
+    dataset: str
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def vacuum(
+    workspace: Workspace, *, actor: str, dry_run: bool, report: Callable[[str], None]
+) -> tuple[TableVacuumed, ...]:
+    """Remove files that no kept version names, in every table that has been; finishes dead runs first.
+
+    Cost: lists every table's folder once.
+    """
+    finish_prepared(workspace)
+    ledger = workspace.ledger
+    newer_than_us = now_us() - workspace.settings.time_travel_s * 1_000_000
+    pinned = ledger.pinned(newer_than_us)
+    living = [run_of(lease.holder) for lease in ledger.leases() if is_alive(process_of(lease.holder))]
+    done = []
+    for key in workspace.lake.tables():
+        report(key)
+        removed = workspace.lake.table(key).vacuum(
+            keep=pinned.get(key, frozenset()), live_runs=living, newer_than_us=newer_than_us, dry_run=dry_run
+        )
+        if removed.files:
+            done.append(TableVacuumed(table=key, files=removed.files, bytes=removed.bytes))
+    if done and not dry_run:
+        payload = {"files": sum(table.files for table in done), "bytes": sum(table.bytes for table in done)}
+        ledger.append([Event(kind="lake.vacuumed", actor=actor, payload=payload)])
+    return tuple(done)
+
+
+def compact(
+    workspace: Workspace,
+    env: str,
+    *,
+    only: Sequence[str],
+    actor: str,
+    dry_run: bool,
+    file_bytes_target: int = 256 * MiB,
+) -> tuple[TableCompacted, ...]:
+    """Rewrite small files of *env*'s tables into files near *file_bytes_target*, and publish the rewritten versions.
+
+    The rows are the same, in the same order within a file; older versions stay readable. One table at a time.
+
+    Raises:
+        AnotherRun: a run is publishing there. Transient.
+    """
+    finish_prepared(workspace)
+    pointers = workspace.ledger.pointers(env)
+    names = [name for name in sorted(pointers) if not only or name in only]
+    done = []
+    for name in names:
+        run_id = new_id("run")
+        table = workspace.lake.table(pointers[name].table)
+        holding = take_lease(
+            workspace.ledger,
+            [f"env:{env}", f"table:{table.key}"],
+            run_id,
+            wait_s=0.0,
+            mend=lambda: finish_prepared(workspace),
+        )
+        with holding as lease:
+            base = table.snapshot()
+            groups = table.compaction(file_bytes_target=file_bytes_target)
+            if not groups or base.version != pointers[name].version:
+                continue
+            before = [file for group in groups for file in group]
+            if dry_run:
+                size = sum(file.size for file in before)
+                done.append(
+                    TableCompacted(
+                        dataset=name,
+                        files_before=len(before),
+                        files_after=len(groups),
+                        bytes_before=size,
+                        bytes_after=size,
+                    )
+                )
+                continue
+            commit = _rewritten(workspace, table, base, groups, run_id, file_bytes_target)
+            version = table.commit(commit)
+            event = Event(
+                kind="lake.compacted",
+                actor=actor,
+                env=env,
+                subject=name,
+                run_id=run_id,
+                payload={"table": table.key, "version": version, "from_version": base.version, "files": len(before)},
+            )
+            workspace.ledger.publish(
+                env=env,
+                changes={name: (pointers[name], Pointer(table=table.key, version=version))},
+                lease=lease.current,
+                events=[event],
+                actor=actor,
+                run_id=run_id,
+                reason=f"compact {name}",
+            )
+            done.append(
+                TableCompacted(
+                    dataset=name,
+                    files_before=len(before),
+                    files_after=len(commit.adds),
+                    bytes_before=sum(file.size for file in before),
+                    bytes_after=sum(file.size for file in commit.adds),
+                )
+            )
+    return tuple(done)
+
+
+def _rewritten(
+    workspace: Workspace,
+    table: Table,
+    base: Snapshot,
+    groups: Sequence[Sequence[DataFile]],
+    run_id: str,
+    file_bytes_target: int,
+) -> Commit:
+    columns = [exp.column(name, quoted=True) for name in base.schema.names]
+    everything = exp.select(*columns).from_(TARGET).sql("duckdb")
+    adds: list[DataFile] = []
+    for group in groups:
+        with workspace.engine.session(workspace.limits()) as session:
+            session.attach(TARGET, replace(base, files=tuple(group)))
+            written = session.write(
+                everything,
+                table.store,
+                prefix=run_id,
+                partition_by=base.schema.partition_by,
+                file_bytes_target=file_bytes_target,
+            )
+        adds.extend(written.files)
+    return Commit(
+        table=table.key,
+        schema=base.schema,
+        adds=tuple(adds),
+        removes=tuple(file for group in groups for file in group),
+        base_version=base.version,
+        run_id=run_id,
+        operation="OPTIMIZE",
+        metadata={"millpond.run": run_id},
+    )
