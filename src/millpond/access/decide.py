@@ -23,7 +23,7 @@ from millpond.access.expressions import (
     row_column,
     without_raising,
 )
-from millpond.access.masks import MaskImpossible, SecretOf, mask_sql, strongest
+from millpond.access.masks import MaskImpossible, SecretOf, mask_sql, stored_type, strongest
 from millpond.access.policies import PolicySet
 from millpond.access.spec import ColumnOutcome, Deny, Filter, Grant, Mask, Principal, Visible, folded, matches
 from millpond.kernel import digest
@@ -57,6 +57,8 @@ class Decision:
     view: str = field(default="", repr=False)
     """The SELECT that shows it; holds attributes and keys, so it never leaves the session."""
     view_digest: str = ""
+    proof: str = field(default="", repr=False)
+    """The same over one row of NULLs: it fails where a literal, an attribute or a type does not fit."""
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -134,7 +136,9 @@ def decide(
             policy=withheld[0] if withheld else None,
         )  # fmt: skip
         return Decision(dataset=name, refusal=refusal, owner=visible.owner, denies=withheld)
-    view = _view(name, selected, [tree for trees in predicates.values() for tree in trees])
+    where = [tree for trees in predicates.values() for tree in trees]
+    view = exp.Select(expressions=selected).from_(_raw(name)).where(*where).sql(dialect=DIALECT)
+    proof = exp.Select(expressions=[*selected, *where]).from_(_nulls(columns)).sql(dialect=DIALECT)
     return Decision(
         dataset=name,
         grants=tuple(grant.id for grant in grants),
@@ -144,6 +148,7 @@ def decide(
         owner=visible.owner,
         view=view,
         view_digest=digest(view),
+        proof=proof,
     )
 
 
@@ -298,15 +303,25 @@ def _inapplicable(what: str, policy: str, name: str, problem: Exception) -> _Ina
     return _Inapplicable(Refusal(reason=reason, message=message, policy=policy))
 
 
-def _view(name: str, selected: Sequence[exp.Expr], predicates: Sequence[exp.Expr]) -> str:
-    schema, table = raw_name(name).split(".")
-    raw = exp.Table(
+def _raw(name: str) -> exp.Table:
+    schema, _, table = raw_name(name).partition(".")
+    return exp.Table(
         this=exp.to_identifier(table, quoted=True), db=exp.to_identifier(schema, quoted=True), alias=row_alias()
     )
-    query = exp.Select(expressions=list(selected)).from_(raw)
-    for predicate in predicates:
-        query = query.where(exp.Paren(this=predicate), copy=False)
-    return query.sql(dialect=DIALECT)
+
+
+def _nulls(columns: Mapping[str, str]) -> exp.Subquery:
+    """One row of NULLs that an optimizer cannot see through, else it would not look at what they are compared with."""
+    null = exp.Cast(this=exp.null(), to=stored_type("VARCHAR"))
+    unnested = exp.alias_(exp.Anonymous(this="unnest", expressions=[exp.Array(expressions=[null])]), "n")
+    row = exp.Subquery(
+        this=exp.Select(expressions=[unnested]), alias=exp.TableAlias(this=exp.to_identifier("_mp_null"))
+    )
+    typed = [
+        exp.alias_(exp.Cast(this=exp.column("n"), to=stored_type(type_)), name, quoted=True)
+        for name, type_ in columns.items()
+    ]
+    return exp.Subquery(this=exp.Select(expressions=typed).from_(row), alias=row_alias())
 
 
 def behind_barrier(view: str) -> str:

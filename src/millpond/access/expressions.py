@@ -7,20 +7,22 @@ functions written ``system.main.f`` only, so that nothing a session defines can 
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Final
 
-from sqlglot import exp, parse
-from sqlglot.dialects.duckdb import DuckDB
+from sqlglot import exp, parse, tokenize
 from sqlglot.errors import SqlglotError
-from sqlglot.parsers.duckdb import DuckDBParser
+from sqlglot.tokenizer_core import TokenType
 
-from millpond.access.functions import IN_POLICIES
+from millpond.access.functions import IN_POLICIES, TYPES
 from millpond.access.spec import folded
 
 DIALECT: Final = "duckdb"
 _ROW: Final = "_mp_row"
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
 _LENGTH_MAX: Final = 10_000
 
 _PLAIN: Final = (exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or, exp.Not,
@@ -28,21 +30,26 @@ _PLAIN: Final = (exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null,
                  exp.Between, exp.In)  # fmt: skip
 _ALLOWED: Final = (*_PLAIN, exp.Neg, exp.Like, exp.ILike, exp.Escape, exp.Case, exp.If, exp.Cast, exp.TryCast,
                    exp.DataType, exp.DataTypeParam, exp.Anonymous, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv,
-                   exp.Mod, exp.DPipe, exp.Interval, exp.Var)  # fmt: skip
-_OPERATORS_SPELT_AS_FUNCTIONS: Final = {"coalesce"}
-
-
-class _PolicyDialect(DuckDB):
-    """DuckDB's grammar in which a function keeps the name it was written with."""
-
-    class Parser(DuckDBParser):
-        """Only casts are more than a name with arguments."""
-
-        FUNCTIONS: ClassVar[dict[str, Callable[..., Any]]] = {}
-        FUNCTION_PARSERS: ClassVar[dict[str, Callable[..., Any]]] = {
-            name: parser for name, parser in DuckDBParser.FUNCTION_PARSERS.items() if name in {"CAST", "TRY_CAST"}
-        }
-        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+                   exp.Mod, exp.DPipe, exp.Coalesce, exp.Interval, exp.Var)  # fmt: skip
+_MARK: Final = "_mp_call_"
+_BEFORE_PARENTHESIS: Final = frozenset(
+    {
+        "and",
+        "or",
+        "not",
+        "in",
+        "like",
+        "ilike",
+        "between",
+        "when",
+        "then",
+        "else",
+        "case",
+        "cast",
+        "try_cast",
+        "coalesce",
+    }
+)
 
 
 class ExpressionRefused(ValueError):
@@ -81,7 +88,7 @@ def parse_expression(text: str) -> PolicyExpression:
     if len(text) > _LENGTH_MAX or "\0" in text:
         raise ExpressionRefused(f"an expression has at most {_LENGTH_MAX} characters, none of them NUL")
     try:
-        trees = parse(text, read=_PolicyDialect)
+        trees = parse(_with_marked_functions(text), read=DIALECT)
     except (SqlglotError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise ExpressionRefused(f"not a DuckDB expression: {first}") from error
@@ -103,23 +110,41 @@ def parse_expression(text: str) -> PolicyExpression:
     )
 
 
+def _with_marked_functions(text: str) -> str:
+    """Give every function a name of ours, so that the parser keeps it as written and does not rewrite the call."""
+    pieces, end = [], 0
+    tokens = tokenize(text, read=DIALECT)
+    for token, after in itertools.pairwise(tokens):
+        if after.token_type is not TokenType.L_PAREN or not _WORD.fullmatch(token.text):
+            continue
+        if token.token_type in {TokenType.NUMBER, TokenType.STRING}:
+            continue
+        name = token.text.lower()
+        quoted = token.token_type is TokenType.IDENTIFIER
+        if not quoted and (name in _BEFORE_PARENTHESIS or name in TYPES - IN_POLICIES):
+            continue
+        if quoted or name not in IN_POLICIES:
+            close = difflib.get_close_matches(name, IN_POLICIES, n=1, cutoff=0.8)
+            fix = f"; did you mean {close[0]!r}?" if close else ""
+            raise ExpressionRefused(f"the function {name} is not allowed in policies{fix}")
+        pieces += [text[end : token.start], _MARK, name]
+        end = token.end + 1
+    return "".join([*pieces, text[end:]])
+
+
 def _check(node: exp.Expr) -> None:
     if not isinstance(node, _ALLOWED):
         raise ExpressionRefused(f"a policy's expression cannot hold {_spoken(node)}")
     if isinstance(node, exp.Column):
         if len(node.parts) > 2 or (len(node.parts) == 2 and folded(node.table) != "principal"):
-            written = node.sql(dialect=_PolicyDialect)
+            written = node.sql(dialect=DIALECT)
             raise ExpressionRefused(f"{written!r} is neither a column of the row nor principal.<attribute>")
         if isinstance(node.this, exp.Star):
             raise ExpressionRefused("name columns one by one; * is not an expression")
-    if isinstance(node, exp.Anonymous):
-        name = str(node.this).lower()
-        if name not in IN_POLICIES and name not in _OPERATORS_SPELT_AS_FUNCTIONS:
-            close = difflib.get_close_matches(name, IN_POLICIES, n=1, cutoff=0.85)
-            fix = f"; did you mean {close[0]!r}?" if close else ""
-            raise ExpressionRefused(f"the function {name} is not allowed in policies{fix}")
+    if isinstance(node, exp.Anonymous) and not str(node.this).startswith(_MARK):
+        raise ExpressionRefused(f"the function {node.this} is not allowed in policies")
     if isinstance(node, exp.DataType) and node.this in {exp.DType.USERDEFINED, exp.DType.UNKNOWN}:
-        raise ExpressionRefused(f"{node.sql(dialect=_PolicyDialect)} is not a type of DuckDB")
+        raise ExpressionRefused(f"{node.sql(dialect=DIALECT)} is not a type of DuckDB")
 
 
 def _spoken(node: exp.Expr) -> str:
@@ -133,7 +158,7 @@ def _spoken(node: exp.Expr) -> str:
         return "two expressions side by side"
     if isinstance(node, exp.Dot):
         return "a qualified or chained function: write f(x)"
-    return f"this construct ({node.sql(dialect=_PolicyDialect)[:60]})"
+    return f"this construct ({node.sql(dialect=DIALECT)[:60]})"
 
 
 def bind_expression(
@@ -166,12 +191,11 @@ def bind_expression(
 
     tree = expression.tree.copy().transform(bound)
     for call in [*tree.find_all(exp.Anonymous)]:
-        if str(call.this).lower() not in _OPERATORS_SPELT_AS_FUNCTIONS:
-            qualified = system_function(str(call.this).lower(), *call.expressions)
-            if call is tree:
-                tree = qualified
-            else:
-                call.replace(qualified)
+        qualified = system_function(str(call.this).removeprefix(_MARK), *call.expressions)
+        if call is tree:
+            tree = qualified
+        else:
+            call.replace(qualified)
     return tree
 
 

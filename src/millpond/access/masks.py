@@ -111,7 +111,12 @@ def _require(fits: bool, spec: MaskSpec, type_: str) -> None:  # noqa: FBT001 - 
 
 def _cast(hidden: exp.Expr, type_: str, *, trying: bool) -> exp.Expr:
     kind = exp.TryCast if trying else exp.Cast
-    return kind(this=hidden, to=exp.DataType.build(type_, dialect=DIALECT, udt=True))
+    return kind(this=hidden, to=stored_type(type_))
+
+
+def stored_type(type_: str) -> exp.DataType:
+    """Read a DuckDB type as a contract or a table spells it."""
+    return exp.DataType.build(type_, dialect=DIALECT, udt=True)
 
 
 def _partial(spec: MaskSpec, raw: exp.Expr) -> exp.Expr:

@@ -85,6 +85,7 @@ class SessionPool:
         self._idle_max = idle_max
         self._idle: list[Warm] = []
         self._lock = threading.Lock()
+        self._proven: set[str] = set()
 
     def take(self, wanted: Sequence[tuple[Visible, Decision]]) -> Warm:
         """Give the waiting session in which most of what is *wanted* is bound, or a new one; binds the rest.
@@ -101,11 +102,18 @@ class SessionPool:
         try:
             for visible, decision in wanted:
                 warm.bind(visible, decision)
+                self._prove(warm, decision)
         except Exception:  # noqa: BLE001 - the engine's words can hold policies, paths and values
             warm.session.close()
         else:
             return warm
         raise CannotBind
+
+    def _prove(self, warm: Warm, decision: Decision) -> None:
+        """Run a decision's expressions once where no data can make them fail."""
+        if decision.view_digest not in self._proven:
+            warm.session.row(decision.proof)
+            self._proven.add(decision.view_digest)
 
     def give_back(self, warm: Warm, *, healthy: bool) -> None:
         """Let *warm* wait for the next query; one that was stopped or failed is closed."""

@@ -90,7 +90,7 @@ Tags = Mapping[str, tuple[str, ...]]
 def carried_tags(own: Tags, lineage: Lineage, upstream: Mapping[str, Tags]) -> dict[str, tuple[str, ...]]:
     """Join each column's own tags with those of the columns whose values flow into it.
 
-    A flow that hides single values (a count, a hash) carries nothing. Of several classifications the most sensitive stays.
+    A flow that hides single values (a count, a hash) carries nothing. The most sensitive classification stays.
     """
     carried = {column: set(tags) for column, tags in own.items()}
     for column in lineage.columns:

@@ -72,19 +72,19 @@ def _parquet(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     import pyarrow.parquet as pq
 
     writer = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
-    return lambda batch: writer.write_batch(batch)
+    return writer.write_batch
 
 
 def _csv(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     import pyarrow.csv as pc
 
     writer = stack.enter_context(pc.CSVWriter(path, schema))
-    return lambda batch: writer.write_batch(batch)
+    return writer.write_batch
 
 
 def _arrow(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     writer = stack.enter_context(pa.ipc.new_file(path, schema))
-    return lambda batch: writer.write_batch(batch)
+    return writer.write_batch
 
 
 def _ndjson(path: Path, _: pa.Schema, stack: ExitStack) -> Writer:

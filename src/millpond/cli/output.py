@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,13 @@ from rich.table import Table
 
 from millpond.kernel import Location, MillpondError, ProblemsFound, Secret
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+_WIDTH_UNKNOWN = 160
+"""Columns where output goes to a file or a pipe."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN)
+errors = Console(
+    stderr=True, highlight=False, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN
+)
 
 
 def print_json(value: object) -> None:
@@ -33,8 +39,6 @@ def json_line(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Location | Secret | Path | UUID | Decimal):
-        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, date | datetime | time):

@@ -18,6 +18,7 @@ from millpond.cli.options import (
     open_workspace,
 )
 from millpond.cli.output import console, print_json, print_table, reported
+from millpond.flow.review import Review
 from millpond.kernel import to_iso
 
 quality = typer.Typer(help="Whether data is right.", no_args_is_help=True)
@@ -169,7 +170,7 @@ def _review(
     env: str | None,
     as_: str | None,
     *,
-    action: str,
+    action: Review,
     note: str | None,
     edits: dict[str, str],
     json_: bool,
@@ -198,7 +199,8 @@ def _review(
             console.print(f"{done.selected:,} rows discarded.")
         else:
             console.print(
-                f"{done.selected:,} rows judged again: {done.accepted:,} accepted and published, {done.still_bad:,} still bad."
+                f"{done.selected:,} rows judged again: {done.accepted:,} accepted and published, "
+                f"{done.still_bad:,} still bad."
             )
 
 

@@ -381,7 +381,7 @@ class DuckDBSession:
     def _translated(self, error: BaseException, *, cancelled: bool, line_offset: int = 0) -> MillpondError:
         return translate(
             error,
-            limits=self._limits,
+            memory_bytes_max=self._limits.memory_bytes_max,
             line_offset=line_offset,
             cancelled=cancelled,
         )
@@ -419,7 +419,7 @@ class DuckDBSession:
 
 def _connect(limits: EngineLimits, spill: Path) -> duckdb.DuckDBPyConnection:
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{limits.memory_bytes_max // 1000}KB",
+        "memory_limit": f"{limits.memory_bytes_max}B",
         "temp_directory": str(spill),
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
@@ -429,17 +429,17 @@ def _connect(limits: EngineLimits, spill: Path) -> duckdb.DuckDBPyConnection:
     }
     if limits.threads is not None:
         config["threads"] = limits.threads
-    if limits.spill_bytes_max is not None:
-        config["max_temp_directory_size"] = f"{limits.spill_bytes_max // 1000}KB"
     connection = duckdb.connect(config=config)
-    settings: tuple[tuple[str, str], ...] = (
+    settings = [
         ("TimeZone", "UTC"),
         ("enable_progress_bar", "true"),
         ("enable_progress_bar_print", "false"),
         ("enable_profiling", "no_output"),
         ("profiling_coverage", "ALL"),
         ("tracked_metrics", _METRICS),
-    )
+    ]
+    if limits.spill_bytes_max is not None:  # ignored without an error when given to connect
+        settings.append(("max_temp_directory_size", f"{limits.spill_bytes_max}B"))
     for setting, value in settings:
         connection.execute(f"SET {setting} = {exp.Literal.string(value).sql(_DIALECT)}")
     return connection

@@ -19,7 +19,6 @@ from millpond.engines.errors import (
     QueryFailed,
     QueryInvalid,
 )
-from millpond.engines.spec import EngineLimits
 from millpond.kernel import MillpondError
 
 _KIND: Final = re.compile(r"(?P<kind>[A-Za-z][A-Za-z -]{0,40}?) Error: (?P<rest>.*)", re.DOTALL)
@@ -35,17 +34,17 @@ _FULL: Final = (
     "max_temp_directory_size",
     f'"errno":"{errno.ENOSPC}"',
 )
-_ADVICE: Final = re.compile(r"\n\n(?:Possible solutions|This (?:limit|error)|See also|Stack Trace).*", re.DOTALL)
+_ADVICE: Final = re.compile(r"\n+(?:Possible solutions|This (?:limit|error)|See also|Stack Trace).*", re.DOTALL)
 
 
 def translate(
-    error: BaseException, *, limits: EngineLimits | None = None, line_offset: int = 0, cancelled: bool = False
+    error: BaseException, *, memory_bytes_max: int | None = None, line_offset: int = 0, cancelled: bool = False
 ) -> MillpondError:
     """Give our error for one of DuckDB's.
 
     Args:
         error: what DuckDB, or the stream of its answer, raised.
-        limits: the session's, for the message.
+        memory_bytes_max: the session's limit, for the message.
         line_offset: lines that were put before the user's SQL.
         cancelled: the statement was to be stopped; whatever it says then, it was.
     """
@@ -58,16 +57,15 @@ def translate(
         return QueryCancelled()
     if kind in _INVALID:
         return _invalid(rest, line_offset)
-    return _failure(kind, _ADVICE.sub("", rest), limits or EngineLimits())
+    return _failure(kind, rest, memory_bytes_max)
 
 
-def _failure(kind: str, reason: str, limits: EngineLimits) -> MillpondError:
-    if any(sign in reason for sign in _FULL):
+def _failure(kind: str, told: str, memory_bytes_max: int | None) -> MillpondError:
+    reason = _ADVICE.sub("", told)
+    if any(sign in told for sign in _FULL):
         return DiskFull(reason)
     if kind == "out of memory":
-        return EngineOutOfMemory(
-            reason, memory_bytes_max=limits.memory_bytes_max, spill_bytes_max=limits.spill_bytes_max
-        )
+        return EngineOutOfMemory(reason, memory_bytes_max=memory_bytes_max)
     if kind in _BROKEN:
         return EngineFault(reason)
     return QueryFailed(_PLACE.sub("", reason).strip(), kind=kind, hint=_hint(kind))

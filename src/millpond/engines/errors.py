@@ -52,13 +52,11 @@ class EngineOutOfMemory(MillpondError):
 
     code: ClassVar[str] = "engine-out-of-memory"
 
-    def __init__(self, reason: str, *, memory_bytes_max: int | None = None, spill_bytes_max: int | None = None) -> None:
-        """Keep the engine's own *reason* and the session's limits."""
+    def __init__(self, reason: str, *, memory_bytes_max: int | None = None) -> None:
+        """Keep the engine's own *reason* and the session's limit."""
         self.reason = reason
         self.memory_bytes_max = memory_bytes_max
-        self.spill_bytes_max = spill_bytes_max
         limit = "" if memory_bytes_max is None else f" of {format_bytes(memory_bytes_max)}"
-        limit += "" if spill_bytes_max is None else f" and {format_bytes(spill_bytes_max)} on disk"
         super().__init__(
             f"The query does not fit in the engine's memory{limit}: {reason}",
             hint="Raise the engine's memory in millpond.yaml, lower its threads, or split the query.",

@@ -11,10 +11,11 @@ from millpond.flow.leases import AnotherRun
 from millpond.flow.looking import QualityView, open_quarantine, quality_of, quarantine_counts
 from millpond.flow.plan import BreakingChange, DatasetChange, Plan, WorldMoved, make_plan
 from millpond.flow.project import Project, load_project
+from millpond.flow.review import NotIngested, Reviewed, Selection, review
 from millpond.flow.run import NotApplied, RunFailed, RunOptions, RunResult, StepReport, decisions, run
 from millpond.flow.settings import Environment, ProjectNotFound, Settings, find_root, load_settings
+from millpond.flow.staging import AuditFailed
 from millpond.flow.stale import Decision
-from millpond.flow.steps import AuditFailed
 from millpond.flow.upkeep import TableCompacted, TableVacuumed, compact, vacuum
 from millpond.flow.workspace import EnvironmentUnknown, Workspace
 
@@ -31,14 +32,17 @@ __all__ = [
     "Environment",
     "EnvironmentUnknown",
     "NotApplied",
+    "NotIngested",
     "NothingToRollBack",
     "Plan",
     "Project",
     "ProjectNotFound",
     "QualityView",
+    "Reviewed",
     "RunFailed",
     "RunOptions",
     "RunResult",
+    "Selection",
     "Settings",
     "StepReport",
     "TableCompacted",
@@ -58,6 +62,7 @@ __all__ = [
     "open_quarantine",
     "quality_of",
     "quarantine_counts",
+    "review",
     "rollback",
     "run",
     "run_cases",

@@ -31,7 +31,8 @@ class AnotherRun(MillpondError):
         self.run_id = run_of(holder)
         process = process_of(holder)
         super().__init__(
-            f"Run {self.run_id} (process {process['pid']} on {process['host']}) is working on {what.partition(':')[2]}.",
+            f"Run {self.run_id} (process {process['pid']} on {process['host']}) "
+            f"is working on {what.partition(':')[2]}.",
             hint="Nothing was done here. Wait for it: millpond run --wait 600; or look: millpond run --list",
         )
 

@@ -18,10 +18,12 @@ from millpond.catalog import Catalog
 from millpond.engines import Session
 from millpond.flow.definitions import Definitions, entry_digest
 from millpond.flow.leases import HeldLease, take_lease
-from millpond.flow.recover import finish_prepared, publication_events, publish_prepared
+from millpond.flow.publish import publish_staged
+from millpond.flow.recover import finish_prepared
 from millpond.flow.settings import Environment
+from millpond.flow.staging import AuditFailed, Staged, StepContext, check_json
 from millpond.flow.stale import Decision, Known, decide, held_datasets, in_order, needed_by
-from millpond.flow.steps import AuditFailed, Staged, StepContext, check_json, perform
+from millpond.flow.steps import perform
 from millpond.flow.workspace import Workspace
 from millpond.ingest import FoundFile, LandProgress, discover
 from millpond.kernel import Json, MillpondError, new_id, now_us
@@ -147,7 +149,8 @@ def run(workspace: Workspace, env: Environment, options: RunOptions, *, actor: s
         return replace(running.go(set(busy)), seconds=time.monotonic() - began, recovered=recovered)
 
 
-def _known(ledger: Ledger, definitions: Definitions) -> Known:
+def known_of(ledger: Ledger, definitions: Definitions) -> Known:
+    """Read what the ledger says of an environment and the tables of *definitions*; four queries."""
     tables = [entry.table for entry in definitions.entries.values()]
     return Known(
         pointers=ledger.pointers(definitions.env),
@@ -158,8 +161,8 @@ def _known(ledger: Ledger, definitions: Definitions) -> Known:
 
 
 def _decisions(workspace: Workspace, definitions: Definitions, options: RunOptions) -> dict[str, Decision]:
-    _refuse_unapplied(workspace.ledger, definitions)
-    known = _known(workspace.ledger, definitions)
+    refuse_unapplied(workspace.ledger, definitions)
+    known = known_of(workspace.ledger, definitions)
     needs = needed_by(definitions)
     selected = _selected(options.select, needs, definitions)
     decided: dict[str, Decision] = {}
@@ -208,7 +211,12 @@ def _finder(workspace: Workspace, definitions: Definitions) -> Callable[[str], t
     return find
 
 
-def _refuse_unapplied(ledger: Ledger, definitions: Definitions) -> None:
+def refuse_unapplied(ledger: Ledger, definitions: Definitions) -> None:
+    """Refuse to go on where the files differ from what the environment runs.
+
+    Raises:
+        NotApplied: they differ.
+    """
     applied = ledger.definitions(definitions.env)
     differing = [
         name
@@ -220,7 +228,7 @@ def _refuse_unapplied(ledger: Ledger, definitions: Definitions) -> None:
         count = f"{len(differing)} dataset{'' if len(differing) == 1 else 's'}"
         raise NotApplied(
             f"{count} in the files differ from what environment {definitions.env} runs: {some}.",
-            hint=f"See what would change: millpond plan --env {definitions.env}; then: millpond apply --env {definitions.env}",
+            hint=f"Look: millpond plan --env {definitions.env}; then: millpond apply --env {definitions.env}",
         )
 
 
@@ -254,7 +262,7 @@ class _Run:
     ) -> None:
         self.workspace, self.definitions, self.options = workspace, definitions, options
         self.run_id, self.lease, self.actor, self.report = run_id, lease, actor, report
-        self.known = _known(workspace.ledger, definitions)
+        self.known = known_of(workspace.ledger, definitions)
         self.needs = needed_by(definitions)
         self.staged: dict[str, Staged] = {}
         self.steps: dict[str, StepReport] = {}
@@ -417,20 +425,16 @@ class _Run:
 
     def _publish(self) -> Mapping[str, Pointer]:
         """Write down, commit, publish: from the first line on a crash is finished by the next run."""
-        after = {name: pointer for staged in self.staged.values() for name, pointer in staged.pointers.items()}
-        changes = {
-            name: (self.known.pointers.get(name), pointer)
-            for name, pointer in after.items()
-            if self.known.pointers.get(name) != pointer
-        }
-        commits = [commit for staged in self.staged.values() for commit in staged.commits]
-        events = [event for staged in self.staged.values() for event in staged.events]
-        extra = publication_events(events, changes, env=self.definitions.env, actor=self.actor, summary=self._summary())
-        self.lease.check()
-        manifest = self.workspace.lake.write_manifest(self.run_id, commits, extra)
-        self._record("run.prepared", {"manifest": manifest})
-        publish_prepared(self.workspace, self.run_id, manifest, lease=self.lease.current)
-        return {name: pointer for name, (_, pointer) in changes.items()}
+        return publish_staged(
+            self.workspace,
+            list(self.staged.values()),
+            env=self.definitions.env,
+            run_id=self.run_id,
+            actor=self.actor,
+            before=self.known.pointers,
+            lease=self.lease,
+            summary=self._summary(),
+        )
 
     def _summary(self) -> dict[str, Json]:
         done = [step for step in self.steps.values() if step.state == "done"]

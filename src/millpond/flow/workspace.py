@@ -129,7 +129,7 @@ class Workspace:
         return Door(
             engine=self.engine,
             policies=self.policies(env),
-            record=lambda events: self.ledger.append(events),
+            record=self.ledger.append,
             env=env,
             resolve=resolve,
             names=lambda: [name for name in {**pointers, **instead} if name in catalog.entries],

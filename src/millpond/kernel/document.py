@@ -120,6 +120,7 @@ def _twice(text: str, path: str, line_first: int) -> list[Problem]:
             if expecting_key[-1] and isinstance(event, yaml.ScalarEvent):
                 if event.value in open_keys[-1]:
                     mark = event.start_mark
+                    assert mark is not None, "the parser gives every event its place"
                     at = Location(path, mark.line + line_first, mark.column + 1)
                     what = f"the key {event.value!r} is written twice"
                     problems.append(Problem(what=what, at=at, fix="Keep one of the two."))

@@ -292,7 +292,7 @@ class Ledger:
         Raises:
             LeaseHeld: another holder has one of them. Transient.
         """
-        assert names, "a lease is over something"  # noqa: S101
+        assert names, "a lease is over something"
         with self._database.write() as (connection, head):
             return leases.grant(connection, head, names, holder, ttl_s)
 
