@@ -72,19 +72,22 @@ def _parquet(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     import pyarrow.parquet as pq
 
     writer = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
-    return writer.write_batch
+    write: Writer = writer.write_batch
+    return write
 
 
 def _csv(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     import pyarrow.csv as pc
 
     writer = stack.enter_context(pc.CSVWriter(path, schema))
-    return writer.write_batch
+    write: Writer = writer.write_batch
+    return write
 
 
 def _arrow(path: Path, schema: pa.Schema, stack: ExitStack) -> Writer:
     writer = stack.enter_context(pa.ipc.new_file(path, schema))
-    return writer.write_batch
+    write: Writer = writer.write_batch
+    return write
 
 
 def _ndjson(path: Path, _: pa.Schema, stack: ExitStack) -> Writer:

@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import Path
-from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from millpond.kernel import Location, MillpondError, ProblemsFound, Secret
+from millpond.kernel import MillpondError, ProblemsFound
 
 _WIDTH_UNKNOWN = 160
 """Columns where output goes to a file or a pipe."""

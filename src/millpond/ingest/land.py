@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as papq
 
 from millpond.contracts import Dataset
-from millpond.engines import QueryCancelled, Session, Written, header_of, kept_select, warned_select
+from millpond.engines import DiskFull, FileScan, QueryCancelled, Session, Written, header_of, kept_select, warned_select
 from millpond.ingest.errors import LoadMiscounted, LoadStopped, SourceUnreadable, TooManyBadRows
 from millpond.ingest.found import FoundFile
 from millpond.ingest.judge import Judgement, judgement
@@ -33,7 +34,7 @@ from millpond.ingest.spec import FileSource
 from millpond.ingest.split import survey
 from millpond.ingest.staging import Staging
 from millpond.ingest.unpack import Part, parts_of
-from millpond.kernel import GiB, MillpondError, Store
+from millpond.kernel import GiB, MiB, MillpondError, Store
 from millpond.lake import DataFile, Snapshot, TableSchema
 from millpond.quality import RowRule
 
@@ -41,6 +42,8 @@ _INCOMING: Final = "landing_incoming"
 _GROUP_FILES_MAX: Final = 256
 _GROUP_BYTES_MAX: Final = 4 * GiB
 """Of temporary copies that wait for their group to be read."""
+_LARGE_BYTES: Final = 64 * MiB
+"""A larger text file is surveyed while it is read, not before: worth it where the read takes longer than a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +144,22 @@ def land(
     )
 
 
+def _is_final(error: MillpondError) -> bool:
+    """Tell whether the full way would fail as well, and for the same reason."""
+    return error.transient or isinstance(error, QueryCancelled | DiskFull)
+
+
 @dataclass(slots=True)
 class _Plain:
     """A part that may go the fast way."""
 
     part: Part
+    names: tuple[str, ...] | None
+    """A CSV's or Parquet's columns."""
     shape: object
     """Parts of one group have the same: a CSV's header, Parquet's schema."""
-    records: int
+    records: int | None
+    """By the survey; None for a large file, which is surveyed while it is read."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -181,15 +192,18 @@ class _Load:
             names, shape = self._columns(part)
             for note in self.judgement.check_columns(part.uri, names) if names is not None else ():
                 self.drift.setdefault(f"{file.uri}: {note}")
-            records = self._survey(part, names)
-            if records is None:
+            is_large = self.judgement.source.format != "parquet" and part.path.stat().st_size > _LARGE_BYTES
+            records = None if is_large else self._survey(part, names)
+            if records is None and not is_large:
                 self._full(part)
                 continue
             waiting = sum(plain.part.path.stat().st_size for plain in self.group if plain.part.is_temporary)
-            full = len(self.group) >= _GROUP_FILES_MAX or waiting > _GROUP_BYTES_MAX
+            full = is_large or len(self.group) >= _GROUP_FILES_MAX or waiting > _GROUP_BYTES_MAX
             if self.group and (full or self.group[0].shape != shape):
                 self.flush()
-            self.group.append(_Plain(part, shape, records))
+            self.group.append(_Plain(part, names, shape, records))
+            if is_large:
+                self.flush()
 
     def _columns(self, part: Part) -> tuple[tuple[str, ...] | None, object]:
         source = self.judgement.source
@@ -204,14 +218,15 @@ class _Load:
             raise SourceUnreadable(part.uri, str(error)) from error
         return tuple(schema.names), schema.remove_metadata()
 
-    def _survey(self, part: Part, names: tuple[str, ...] | None) -> int | None:
+    def _survey(self, part: Part, names: tuple[str, ...] | None, stop: threading.Event | None = None) -> int | None:
         """Count the records of a part that may go the fast way; None for one that may not."""
         source = self.judgement.source
         if source.format == "parquet":
             return int(papq.read_metadata(part.path).num_rows)
         if source.format == "csv" and not names:
             return None
-        found = survey(part.path, self.judgement.dialect, fields=len(names) if names is not None else None)
+        fields = len(names) if names is not None else None
+        found = survey(part.path, self.judgement.dialect, fields=fields, stop=stop)
         if not found.is_plain:
             return None
         return max(found.records - (1 if source.format == "csv" and source.header else 0), 0)
@@ -228,7 +243,7 @@ class _Load:
             return
         if self._fast(group):
             for plain in group:
-                self._count(plain.part, plain.records, plain.records, 0)
+                self._count(plain.part, plain.records or 0)
         elif len(group) == 1:
             self._full(group[0].part)
         else:
@@ -237,30 +252,49 @@ class _Load:
             self._read(group[middle:])
 
     def _fast(self, group: Sequence[_Plain]) -> bool:
-        judge, expected = self.judgement, sum(plain.records for plain in group)
-        scan = judge.scan([str(plain.part.path) for plain in group])
+        scan = self.judgement.scan([str(plain.part.path) for plain in group])
+        over, odd = threading.Event(), threading.Event()
         self._tell("reading")
-        try:
-            self.session.attach_files(_INCOMING, scan)
-            with self._watched(expected, sum(plain.part.file.size for plain in group)):
-                written = self.session.write(
-                    kept_select(_INCOMING, scan, judge.tests, judge.required),
-                    self.table,
-                    prefix=self.run_id,
-                    partition_by=judge.dataset.partition_by,
-                )
-        except QueryCancelled:
-            raise
-        except MillpondError as error:
-            if error.transient:
+        with ThreadPoolExecutor(1, thread_name_prefix="land-survey") as pool:
+            surveying = pool.submit(self._survey_large, group, over, odd)
+            try:
+                self.session.attach_files(_INCOMING, scan)
+                written = self._write_strict(scan, group)
+            except BaseException as error:
+                over.set()
+                is_ours = isinstance(error, QueryCancelled) and odd.is_set()
+                if is_ours or (isinstance(error, MillpondError) and not _is_final(error)):
+                    return False
                 raise
-            return False
+            expected = surveying.result()
         if written.rows != expected:
             self.table.delete([file.path for file in written.files])
             return False
         self.written += written.files
         self._warn(written.files)
         return True
+
+    def _survey_large(self, group: Sequence[_Plain], over: threading.Event, odd: threading.Event) -> int | None:
+        """Count what was not counted yet, beside the read; stops that read where a file is not plain."""
+        for plain in group:
+            if plain.records is None:
+                plain.records = self._survey(plain.part, plain.names, over)
+            if plain.records is None:
+                if not over.is_set():
+                    odd.set()
+                    self.session.cancel()
+                return None
+        return sum(plain.records or 0 for plain in group)
+
+    def _write_strict(self, scan: FileScan, group: Sequence[_Plain]) -> Written:
+        judge, rows = self.judgement, sum(plain.records or 0 for plain in group)
+        with self._watched(rows, sum(plain.part.file.size for plain in group)):
+            return self.session.write(
+                kept_select(_INCOMING, scan, judge.tests, judge.required),
+                self.table,
+                prefix=self.run_id,
+                partition_by=judge.dataset.partition_by,
+            )
 
     def _warn(self, files: Sequence[DataFile]) -> None:
         """Count the broken rules of what is written already: a scan of the few columns they read."""
@@ -309,8 +343,8 @@ class _Load:
             self.staged = Staging(self.session, self.judgement, folder)
         return self.staged
 
-    def _count(self, part: Part, read: int, accepted: int, quarantined: int) -> None:
-        for i, rows in enumerate((read, accepted, quarantined)):
+    def _count(self, part: Part, rows: int) -> None:
+        for i in (0, 1):
             self.counts[part.file.uri][i] += rows
 
     def settle(
