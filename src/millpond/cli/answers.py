@@ -25,7 +25,8 @@ def print_answer(answer: Answer, limit: int) -> None:
             more = True
             break
     print_table(answer.schema.names, rows[:limit])
-    notes = [f"{len(rows[:limit]):,} rows" + (" shown; there are more (--limit, --out)" if more else "")]
+    count = f"{len(rows[:limit]):,} row{'' if len(rows) == 1 else 's'}"
+    notes = [count + (" shown; there are more (--limit, --out)" if more else "")]
     if answer.masked:
         notes.append(f"masked for you: {', '.join(sorted(answer.masked))}")
     if answer.filtered:

@@ -11,11 +11,18 @@ from rich.tree import Tree
 from millpond.catalog import Catalog, ColumnRef, Direction, Edge, Entry, entry_to_json
 from millpond.cli.output import console, pairs, print_json, print_table
 from millpond.flow import Workspace
-from millpond.kernel import Json, format_bytes, format_count
+from millpond.kernel import Json, MillpondError, format_bytes, format_count, suggest
 from millpond.ledger import Event
 from millpond.quality import describe_rule
 
 _EDGES_MAX = 400
+
+
+class ColumnUnknown(MillpondError):
+    """A dataset has no column of that name."""
+
+    code = "column-unknown"
+    exit_code = 2
 
 
 def print_entries(workspace: Workspace, env: str, *, as_json: bool) -> None:
@@ -133,6 +140,9 @@ def _columns(catalog: Catalog, name: str) -> list[ColumnRef]:
     for full, entry in catalog.entries.items():
         if head and head in {full, full.partition(".")[2]} and entry.dataset.column(last) is not None:
             return [ColumnRef(dataset=full, column=last)]
+        if head in {full, full.partition(".")[2]} and name not in catalog.entries:
+            known = [column.name for column in entry.dataset.columns]
+            raise ColumnUnknown(f"{full} has no column {last}.", hint=suggest(last, known))
     entry = catalog.entry(name)
     return [ColumnRef(dataset=entry.dataset.name, column=column.name) for column in entry.dataset.columns]
 

@@ -36,5 +36,21 @@ def print_explanation(explanation: Explanation, *, as_json: bool) -> None:
     """Print who sees what, and why."""
     if as_json:
         print_json(explanation)
-    else:
-        console.print(str(explanation), markup=False)
+        return
+    purpose = f" for {explanation.purpose}" if explanation.purpose else ""
+    console.print(f"{escape(explanation.principal)} asks for {escape(explanation.dataset)}{escape(purpose)}:")
+    console.print(explanation.reason, style="green" if explanation.readable else "red", markup=False)
+    if not explanation.readable:
+        console.print(f"Ask {explanation.ask}.", markup=False)
+        return
+    if explanation.filters:
+        console.print(f"Rows are filtered by {', '.join(explanation.filters)}.", markup=False)
+    rows = [
+        (column.column, column.outcome, column.mask, ", ".join(column.policies))
+        for column in explanation.columns
+        if column.outcome != "shown"
+    ]
+    shown = len(explanation.columns) - len(rows)
+    if rows:
+        print_table(("column", "", "mask", "by"), rows)
+    console.print(f"{shown} columns are shown as they are.")

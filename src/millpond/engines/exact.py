@@ -92,32 +92,25 @@ def value_of_text(text: str, kind: str, scan: FileScan) -> str:
 
 
 def is_exact_text(text: str, value: str, kind: str, scan: FileScan) -> str | None:
-    """Give the predicate that *text* says exactly *value*; None where it always does.
+    """Give the predicate that ``IS TRUE`` where *text* says exactly *value*; None where it always does.
 
     Texts in the engine's own spelling, most of them, pass by one comparison; a regular expression judges the rest.
+    Plain ANDs and ORs, so that the engine asks each term of the rows only that are still undecided.
     """
     if is_text(kind):
         return None
-    check = _exact(text, value, kind, scan)
-    return f"CASE WHEN {text} IS NULL THEN TRUE WHEN {value} IS NULL THEN FALSE ELSE {check} END"
-
-
-def _exact(text: str, value: str, kind: str, scan: FileScan) -> str:
     if kind in _REAL:
-        number = _number(text, scan)
-        named = text_sql(f"(?i){_PAD}[+-]?(nan|inf|infinity){_PAD}")
-        return (
-            f"CASE WHEN isfinite({value}) THEN NOT contains({text}, '_') ELSE regexp_full_match({number}, {named}) END"
-        )
+        named = f"regexp_full_match({_number(text, scan)}, {text_sql(f'(?i){_PAD}[+-]?(nan|inf|infinity){_PAD}')})"
+        return f"((isfinite({value}) AND NOT contains({text}, '_')) OR {text} IS NULL OR {named})"
     pattern = _pattern(kind, scan)
-    range_ = _range(kind, value)
     if pattern is None:
-        return range_ or "TRUE"
-    number = _number(text, scan) if is_number(kind) else text
-    return (f"{range_} AND " if range_ else "") + (
-        f"CASE WHEN CAST({value} AS VARCHAR) = {text} THEN TRUE "
-        f"ELSE regexp_full_match({number}, {text_sql(_PAD + pattern + _PAD)}) END"
-    )
+        spelled = f"({value} IS NOT NULL OR {text} IS NULL)"
+    else:
+        number = _number(text, scan) if is_number(kind) else text
+        matches = f"({value} IS NOT NULL AND regexp_full_match({number}, {text_sql(_PAD + pattern + _PAD)}))"
+        spelled = f"(CAST({value} AS VARCHAR) = {text} OR {text} IS NULL OR {matches})"
+    range_ = _range(kind, value)
+    return spelled if range_ is None else f"(({range_} OR {text} IS NULL) AND {spelled})"
 
 
 def _range(kind: str, value: str) -> str | None:
@@ -157,7 +150,7 @@ def value_of_value(column: str, stored: str, kind: str, scan: FileScan) -> str:
 
 
 def is_exact_value(column: str, stored: str, value: str, kind: str, scan: FileScan) -> str | None:
-    """Give the predicate that the conversion to *kind* went there and back unharmed; None where it must."""
+    """Give the predicate that ``IS TRUE`` where the conversion to *kind* goes there and back; None where it must."""
     if stored == kind:
         return None
     if is_text(stored):
@@ -165,4 +158,4 @@ def is_exact_value(column: str, stored: str, value: str, kind: str, scan: FileSc
     there_and_back = "TRUE"
     if not (is_text(kind) or is_nested(kind) or kind in {"FLOAT", "REAL"}):
         there_and_back = f"TRY_CAST({value} AS {stored}) IS NOT DISTINCT FROM {column}"
-    return f"CASE WHEN {column} IS NULL THEN TRUE WHEN {value} IS NULL THEN FALSE ELSE {there_and_back} END"
+    return f"({column} IS NULL OR ({value} IS NOT NULL AND {there_and_back}))"

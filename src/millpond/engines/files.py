@@ -85,7 +85,7 @@ class _Field:
     value: str
     """Layer 2, over *said*."""
     exact: str | None
-    """Layer 3, over *said* and *name*: true where nothing was lost."""
+    """Layer 3, over *said* and *name*: ``IS TRUE`` where nothing was lost."""
 
 
 def header_of(path: str | Path, scan: FileScan) -> tuple[str, ...]:
@@ -222,7 +222,7 @@ def _typing(fields: Sequence[_Field]) -> list[_Finding]:
         column, said = text_sql(field.name), f"CAST({field.said} AS VARCHAR)"
         shown = f"CASE WHEN length({said}) > 60 THEN {said}[:57] || '...' ELSE {said} END"
         reason = f"concat({text_sql(field.name + ': ')}, '''', {shown}, {text_sql(chr(39) + ' is not ' + field.kind)})"
-        broken = f"{PROBLEM} IS NULL AND NOT {field.exact}"
+        broken = f"{PROBLEM} IS NULL AND {field.exact} IS NOT TRUE"
         found.append(_Finding(broken, text_sql(f"type:{field.name}"), column, reason))
     return found
 
@@ -343,7 +343,7 @@ def _json_field(
         source = f"CASE WHEN json_type(json, {place}) = 'NULL' THEN NULL ELSE json_extract(json, {place}) END"
         if is_text(kind):
             value = f"({said} ->> '$')"
-            exact = f"CASE WHEN {said} IS NULL THEN TRUE ELSE json_type({said}) NOT IN ('OBJECT', 'ARRAY') END"
+            exact = f"({said} IS NULL OR json_type({said}) NOT IN ('OBJECT', 'ARRAY'))"
         else:
             value = said if kind == "JSON" else f"TRY_CAST({said} AS {kind})"
             exact = f"({said} IS NULL OR {value_name} IS NOT NULL)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -32,6 +32,7 @@ class Workspace:
 
     root: Path
     settings: Settings
+    _doors: list[Door] = field(default_factory=list)
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -43,7 +44,9 @@ class Workspace:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Close the ledger, where it was opened."""
+        """Close the doors and the ledger, where they were opened."""
+        for door in self._doors:
+            door.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
 
@@ -126,7 +129,7 @@ class Workspace:
             snapshot = instead[name] if pointer is None or name in instead else self.snapshot(pointer)
             return Visible(dataset=entry.dataset, snapshot=snapshot, tags=entry.column_tags, owner=entry.owner)
 
-        return Door(
+        door = Door(
             engine=self.engine,
             policies=self.policies(env),
             record=self.ledger.append,
@@ -135,3 +138,5 @@ class Workspace:
             names=lambda: [name for name in {**pointers, **instead} if name in catalog.entries],
             limits=self.limits(),
         )
+        self._doors.append(door)
+        return door
