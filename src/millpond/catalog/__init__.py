@@ -15,18 +15,26 @@ from millpond.catalog.entry import (
 from millpond.catalog.lineage import Traced, parse_select, references, trace, trace_all
 from millpond.catalog.scope import TimeSource
 from millpond.catalog.spec import ColumnLineage, ColumnRef, Entry, Lineage
+from millpond.catalog.told import CheckTold, DataPlace, FilesTold, RunTold, StepEnd, StepTold, TableTold
 
 __all__ = [
     "POLICIES",
     "Catalog",
+    "CheckTold",
     "ColumnLineage",
     "ColumnRef",
+    "DataPlace",
     "DatasetUnknown",
     "Direction",
     "Edge",
     "Entry",
+    "FilesTold",
     "Hit",
     "Lineage",
+    "RunTold",
+    "StepEnd",
+    "StepTold",
+    "TableTold",
     "TimeSource",
     "Traced",
     "carried_tags",

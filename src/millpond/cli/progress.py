@@ -133,6 +133,8 @@ def print_run(result: RunResult) -> None:
         f"{format_bytes(sum(step.bytes_written for step in done))} written. [dim]{result.run_id}[/dim]"
     )
     console.print(summary, soft_wrap=True)
+    for warning in result.warnings:
+        console.print(escape(warning), style="yellow", soft_wrap=True)
 
 
 def _checks(step: StepReport) -> str | None:

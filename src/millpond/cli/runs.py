@@ -31,6 +31,7 @@ def result_json(result: RunResult) -> dict[str, object]:
         "env": result.env,
         "seconds": round(result.seconds, 3),
         "recovered": list(result.recovered),
+        "warnings": list(result.warnings),
         "published": {name: [pointer.table, pointer.version] for name, pointer in result.published.items()},
         "steps": [
             {

@@ -17,6 +17,7 @@ from typing import Literal
 from millpond.catalog import Catalog
 from millpond.engines import Session
 from millpond.flow.definitions import Definitions, entry_digest
+from millpond.flow.emit import Ended, emit_run
 from millpond.flow.leases import HeldLease, take_lease
 from millpond.flow.publish import publish_staged
 from millpond.flow.recover import finish_prepared
@@ -73,6 +74,8 @@ class StepReport:
     version: int | None = None
     checks: tuple[CheckResult, ...] = ()
     seconds: float = 0.0
+    started_us: int | None = None
+    """None: it did not begin."""
     note: str = ""
     fraction: float | None = None
 
@@ -90,6 +93,8 @@ class RunResult:
     """Dataset → the pointer that moved."""
     recovered: tuple[str, ...] = ()
     """Earlier runs that were finished first."""
+    warnings: tuple[str, ...] = ()
+    """What did not go as asked, though the run did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,16 +142,27 @@ def run(workspace: Workspace, env: Environment, options: RunOptions, *, actor: s
     run_id = new_id("run")
     busy = [name for name, decision in wanted.items() if decision.action != "skip"]
     tables = [f"table:{definitions.entries[name].table}" for name in busy]
-    with take_lease(
+    held = take_lease(
         workspace.ledger,
         [f"env:{env.name}", *sorted(tables)],
         run_id,
         wait_s=options.wait_s,
         mend=lambda: finish_prepared(workspace),
-    ) as lease:
-        # What was decided above was decided without the lease; the run before this one may have done it by now.
-        running = _Run(workspace, definitions, options, run_id=run_id, lease=lease, actor=actor, report=report)
-        return replace(running.go(set(busy)), seconds=time.monotonic() - began, recovered=recovered)
+    )
+    running: _Run | None = None
+    try:
+        with held as lease:
+            # What was decided above was decided without the lease; the run before this one may have done it by now.
+            running = _Run(workspace, definitions, options, run_id=run_id, lease=lease, actor=actor, report=report)
+            result = running.go(set(busy))
+    except RunFailed:
+        if running is not None:
+            emit_run(workspace, definitions, running.ended())
+        raise
+    # Told without the lease: a slow listener keeps nobody from publishing.
+    warning = emit_run(workspace, definitions, running.ended())
+    warnings = (warning,) if warning else ()
+    return replace(result, seconds=time.monotonic() - began, recovered=recovered, warnings=warnings)
 
 
 def known_of(ledger: Ledger, definitions: Definitions) -> Known:
@@ -269,6 +285,7 @@ class _Run:
         self.failed: dict[str, MillpondError] = {}
         self.sessions: set[Session] = set()
         self.lock = threading.Lock()
+        self.started_us = now_us()
         self.find = _finder(workspace, definitions)
         self.share = max(1, workspace.settings.steps_at_once)
 
@@ -290,6 +307,18 @@ class _Run:
             steps=tuple(self.steps[name] for name in in_order(self.needs) if name in self.steps),
             seconds=0.0,
             published=published,
+        )
+
+    def ended(self) -> Ended:
+        """Say what lineage wants to know, after ``go``."""
+        return Ended(
+            run_id=self.run_id,
+            actor=self.actor,
+            started_us=self.started_us,
+            steps=tuple(self.steps[name] for name in in_order(self.needs) if name in self.steps),
+            staged=self.staged,
+            before=self.known.pointers,
+            failed=self.failed,
         )
 
     def _stage_all(self, busy: set[str]) -> None:
@@ -320,11 +349,11 @@ class _Run:
         return not (self.needs[name] & unfinished)
 
     def _step(self, name: str) -> Staged:
-        began = time.monotonic()
+        began, started_us = time.monotonic(), now_us()
         inputs = {read: self._pointer(read) for read in self._reads(name)}
         force = self.options.force or _in_backfill(name, self.definitions, self.options)
         decision = decide(name, self.definitions, self.known, discover=self.find, inputs=inputs, force=force)
-        self._tell(StepReport(dataset=name, state="running", decision=decision))
+        self._tell(StepReport(dataset=name, state="running", decision=decision, started_us=started_us))
         staged = perform(decision, self._context())
         pointer = staged.pointers.get(name)
         self._tell(
@@ -340,6 +369,7 @@ class _Run:
                 version=pointer.version if pointer else None,
                 checks=staged.checks,
                 seconds=time.monotonic() - began,
+                started_us=started_us,
                 note=staged.note,
             )
         )
@@ -351,7 +381,10 @@ class _Run:
         except MillpondError as error:
             self.failed[name] = error
             checks = error.failed if isinstance(error, AuditFailed) else ()
-            self._tell(StepReport(dataset=name, state="failed", note=error.message.splitlines()[0], checks=checks))
+            begun = self.steps.get(name, StepReport(dataset=name, state="running"))
+            note, ended_us = error.message.splitlines()[0], now_us()
+            seconds = (ended_us - (begun.started_us or ended_us)) / 1e6
+            self._tell(replace(begun, state="failed", note=note, checks=checks, seconds=seconds, fraction=None))
             self._cancel()
 
     def _context(self) -> StepContext:

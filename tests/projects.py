@@ -1,4 +1,4 @@
-"""A small project of orders, fresh for each test, and ways to drive it."""
+"""A small project of orders, fresh for each test, and ways to drive it: the fixtures ``project`` and ``ran``."""
 
 from __future__ import annotations
 
