@@ -25,7 +25,7 @@ def millpond(*arguments: str) -> None:
     """Run one command as a user would; stop the demo where it fails."""
     shown = " ".join(f'"{" ".join(word.split())}"' if " " in word or "\n" in word else word for word in arguments)
     console.print(f"\n[bold cyan]$ millpond {shown}[/bold cyan]", soft_wrap=True, markup=True)
-    command = [sys.executable, "-c", "from millpond.cli import main; main()", *arguments]
+    command = [sys.executable, "-m", "millpond", *arguments]
     done = subprocess.run(command, cwd=PROJECT, check=False)  # noqa: S603 - our own command
     if done.returncode:
         sys.exit(done.returncode)

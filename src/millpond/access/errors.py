@@ -20,7 +20,7 @@ class AccessRefused(MillpondError):
     """The door did not answer; the event of the refusal is in the ledger."""
 
     code = "access-refused"
-    exit_code = 5
+    exit_code = 6
 
     def __init__(
         self,

@@ -20,9 +20,9 @@ from millpond.kernel import MillpondError, ProblemsFound
 _WIDTH_UNKNOWN = 160
 """Columns where output goes to a file or a pipe."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN)
 errors = Console(
-    stderr=True, highlight=False, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN
+    stderr=True, highlight=False, emoji=False, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN
 )
 
 

@@ -76,7 +76,7 @@ class TooManyBadRows(MillpondError):
     """More rows are bad than the source tolerates: something is wrong with the file, not with a few rows."""
 
     code = "too-many-bad-rows"
-    exit_code = 3
+    exit_code = 4
 
     def __init__(
         self, dataset: str, *, read: int, bad: int, share_max: float, reasons: Mapping[str, int], example: str | None
@@ -101,7 +101,7 @@ class LoadStopped(MillpondError):
     """A row broke a rule of severity critical."""
 
     code = "load-stopped"
-    exit_code = 3
+    exit_code = 4
 
     def __init__(self, dataset: str, broken: Mapping[str, int], example: str | None) -> None:
         """Keep the critical rules that were *broken*, with the number of rows."""

@@ -1,0 +1,5 @@
+"""``python -m millpond``: the same as the ``millpond`` command."""
+
+from millpond.cli import main
+
+main()
