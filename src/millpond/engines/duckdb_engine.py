@@ -121,6 +121,17 @@ class DuckDBSession:
         self._bind(name, select)
         self._views[name] = select
 
+    def secure_view(self, name: str, sql: str, /) -> None:
+        """Bind a name to a SELECT whose hidden rows nothing outside can reach; comparisons with constants still prune.
+
+        Raises:
+            QueryInvalid: it does not bind.
+        """
+        select = one_select(self._con, sql)
+        self._forget(name)
+        self._bind(name, select, secure=True)
+        self._views[name] = select
+
     def describe(self, sql: str, /) -> tuple[tuple[str, str], ...]:
         """Give the (name, type) columns that *sql* would answer, without running it.
 
@@ -252,12 +263,13 @@ class DuckDBSession:
         parts = [schema, table] if dot else [name]
         return ".".join(exp.to_identifier(part, quoted=True).sql(_DIALECT) for part in parts)
 
-    def _bind(self, name: str, select: str) -> None:
+    def _bind(self, name: str, select: str, *, secure: bool = False) -> None:
         schema, dot, _ = name.partition(".")
         with self._running(line_offset=1):
             if dot:
                 self._con.execute(f"CREATE SCHEMA IF NOT EXISTS {self._relation(schema)}")
-            self._con.execute(f"CREATE OR REPLACE VIEW {self._relation(name)} AS\n{select}")
+            kind = "SECURE VIEW" if secure else "VIEW"
+            self._con.execute(f"CREATE OR REPLACE {kind} {self._relation(name)} AS\n{select}")
 
     def _forget(self, name: str) -> None:
         self._unread.pop(name, None)
