@@ -65,12 +65,10 @@ def _clock(text: str) -> datetime | None:
 
 
 def _instant(text: str) -> datetime | None:
-    zoned = _ZONE.fullmatch(text) if len(text) > len("2013-01-01") else None
-    clock, zone = (zoned[1], zoned[2]) if zoned else (text, "Z")
-    if not _TIME.fullmatch(clock.strip()):
-        return None
-    moment = datetime.fromisoformat(clock.strip() + zone)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if _TIME.fullmatch(text):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    zoned = _ZONE.fullmatch(text)
+    return datetime.fromisoformat(text) if zoned and _TIME.fullmatch(zoned[1]) else None
 
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
