@@ -9,7 +9,7 @@ from millpond.contracts.errors import UnknownType
 from millpond.contracts.report import RESERVED
 from millpond.contracts.spec import Change, Column, Contract, Dataset, Operator, Reference, Rule, Severity, Sla
 from millpond.contracts.sqltypes import canonical_type, widens
-from millpond.contracts.wire import dataset_from_json, dataset_to_json
+from millpond.contracts.wire import contract_from_json, contract_to_json, dataset_from_json, dataset_to_json
 
 __all__ = [
     "RESERVED",
@@ -24,6 +24,8 @@ __all__ = [
     "Sla",
     "UnknownType",
     "canonical_type",
+    "contract_from_json",
+    "contract_to_json",
     "dataset_from_json",
     "dataset_to_json",
     "diff",

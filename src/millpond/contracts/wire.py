@@ -1,4 +1,4 @@
-"""A dataset's definition as plain JSON and back, for the ledger.
+"""A contract's and a dataset's definition as plain JSON and back, for the ledger and for what is remembered of files.
 
 Leaves out what has its default, so that a new field with a default changes no stored text and no fingerprint.
 """
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, Final, cast
 
-from millpond.contracts.spec import Column, Dataset, Reference, Rule, Severity
+from millpond.contracts.spec import Column, Contract, Dataset, Reference, Rule, Severity, Sla
 from millpond.kernel import Json, Location
 
 _Fields = tuple[tuple[str, Any], ...]
+_CONTRACT: Final = tuple(item.name for item in fields(Contract) if item.name not in {"sla", "datasets"})
 
 
 def _defaults(kind: type) -> _Fields:
@@ -28,6 +29,31 @@ _RULE: Final = _defaults(Rule)
 _COLUMN: Final = tuple(item for item in _defaults(Column) if item[0] != "rules")
 _REFERENCE: Final = _defaults(Reference)
 _DATASET: Final = tuple(item for item in _defaults(Dataset) if item[0] not in {"columns", "rules", "references"})
+
+
+def contract_to_json(contract: Contract) -> dict[str, Json]:
+    """Write *contract* with its datasets and their places as JSON values."""
+    out: dict[str, Json] = {name: _listed(getattr(contract, name)) for name in _CONTRACT}
+    out["sla"] = [[line.property, line.value, line.unit, line.element] for line in contract.sla]
+    out["datasets"] = [dataset_to_json(dataset) for dataset in contract.datasets]
+    return out
+
+
+def contract_from_json(body: Mapping[str, Json]) -> Contract:
+    """Read what ``contract_to_json`` wrote.
+
+    Raises:
+        KeyError, TypeError: *body* was not written by it.
+    """
+    given = _read({name: body[name] for name in _CONTRACT})
+    lines = cast("list[list[Any]]", body["sla"])
+    given["sla"] = tuple(Sla(property=name, value=value, unit=unit, element=part) for name, value, unit, part in lines)
+    given["datasets"] = tuple(dataset_from_json(item) for item in _items(body["datasets"]))
+    return Contract(**given)
+
+
+def _listed(value: Any) -> Json:
+    return list(value) if isinstance(value, tuple) else cast("Json", value)
 
 
 def dataset_to_json(dataset: Dataset, *, places: bool = True) -> dict[str, Json]:

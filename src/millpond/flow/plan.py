@@ -123,7 +123,7 @@ def make_plan(workspace: Workspace, env: Environment) -> Plan:
     before = {name: definition for name, definition in applied.items() if not name.startswith("@")}
     gone = sorted(set(before) - set(definitions.entries))
     target = Catalog(env.name, definitions.entries)
-    estimate = _Estimate(workspace, env.name)
+    estimate = _Estimate(workspace, env.name, needed=bool(differing))
     changes = [
         _change(definitions.entries[name], catalog.entries.get(name), target, estimate)
         for name in differing
@@ -156,14 +156,16 @@ def base_digest(workspace: Workspace, env: str) -> str:
 class _Estimate:
     """What a rebuild reads, from what is published now."""
 
-    def __init__(self, workspace: Workspace, env: str) -> None:
+    def __init__(self, workspace: Workspace, env: str, *, needed: bool) -> None:
         self.built: dict[str, Mapping[str, Json]] = {}
+        self.seconds: dict[str, float] = {}
+        if not needed:
+            return
         for recorded in workspace.ledger.events(kinds=["step.built"], env=env, newest_first=True, limit=5_000):
             subject = recorded.event.subject
             if subject is not None:
                 self.built.setdefault(subject, recorded.event.payload)
         states = workspace.ledger.runs(env, states=("succeeded",), limit=20)
-        self.seconds: dict[str, float] = {}
         for state in states:
             steps = state.summary.get("steps")
             for name, step in steps.items() if isinstance(steps, Mapping) else ():

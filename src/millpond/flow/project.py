@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from millpond.access import PolicySet, load_policies
-from millpond.contracts import Contract, Dataset, load_contract
+from millpond.contracts import Contract, Dataset, contract_from_json, contract_to_json, load_contract
+from millpond.flow.remembered import Remembered, key_of, text_digest
 from millpond.flow.settings import Settings, load_settings
 from millpond.ingest import FileSource, load_source
-from millpond.kernel import Location, Problem, ProblemsFound, suggest
-from millpond.models import ModelSpec, load_model
+from millpond.kernel import Json, Location, Problem, ProblemsFound, suggest
+from millpond.models import ModelSpec, load_model, spec_from_json, spec_to_json
 
 T = TypeVar("T")
 
@@ -37,32 +39,25 @@ class Project:
     policies: PolicySet
 
 
-def load_project(root: Path) -> Project:
-    """Read and validate every definition below *root*.
+def load_project(root: Path, remembered: Remembered | None = None) -> Project:
+    """Read and validate every definition below *root*; files that are *remembered* are not parsed again.
 
-    Cost: about 0.5 ms per dataset.
+    Cost: about 1 ms per dataset, 0.1 ms where its files are remembered.
 
     Raises:
         ProblemsFound: all problems of all files, in the order of the files.
     """
     settings = load_settings(root)
+    known = remembered or Remembered()
     problems: list[Problem] = []
-    contracts: list[Contract] = []
+    products = [_files(folder) for folder in sorted(path for path in (root / "products").glob("*") if path.is_dir())]
+    contracts, product_of = _contracts(products, root, known, problems)
     sources: dict[str, FileSource] = {}
-    models: dict[str, ModelSpec] = {}
-    for folder in sorted(path for path in (root / "products").glob("*") if path.is_dir()):
-        promised = _gather(
-            problems, (_reader(load_contract, path, root) for path in sorted(folder.rglob(f"*{_CONTRACT}")))
-        )
-        contracts.extend(promised)
-        product = promised[0].product if promised else folder.name
-        for path in sorted(folder.rglob(f"*{_SOURCE}")):
+    for product, files in zip(product_of, products, strict=True):
+        for path in files.sources:
             for source in _gather(problems, [_maker(load_source, path, root, product)]):
                 sources[source.dataset] = source
-        for path in sorted(folder.rglob("*.sql")):
-            if not path.name.endswith(".stream.sql"):
-                for model in _gather(problems, [_maker(load_model, path, root, product)]):
-                    models[model.dataset] = model
+    models = _models(zip(product_of, products, strict=True), root, known, problems)
     policies = _gather(problems, [lambda: load_policies(sorted((root / "policies").glob("*.yaml")), root=root)])
     contract_of = {dataset.name: contract for contract in contracts for dataset in contract.datasets}
     datasets = {dataset.name: dataset for contract in contracts for dataset in contract.datasets}
@@ -81,6 +76,83 @@ def load_project(root: Path) -> Project:
         models=models,
         policies=policies[0],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """The files of one product, each kind sorted."""
+
+    folder: Path
+    contracts: tuple[Path, ...]
+    sources: tuple[Path, ...]
+    models: tuple[Path, ...]
+
+
+def _files(folder: Path) -> _Files:
+    """Walk a product's folder once."""
+    found = sorted(Path(where, name) for where, _, names in os.walk(folder) for name in names if "." in name)
+    return _Files(
+        folder=folder,
+        contracts=tuple(path for path in found if path.name.endswith(_CONTRACT)),
+        sources=tuple(path for path in found if path.name.endswith(_SOURCE)),
+        models=tuple(path for path in found if path.suffix == ".sql" and not path.name.endswith(".stream.sql")),
+    )
+
+
+def _contracts(
+    products: Iterable[_Files], root: Path, remembered: Remembered, problems: list[Problem]
+) -> tuple[list[Contract], list[str]]:
+    """Give all contracts, and the name of each product."""
+    keys = {path: _key("contract", path, root) for files in products for path in files.contracts}
+    known = remembered.recall(filter(None, keys.values()), lambda _, body: contract_from_json(body))
+    fresh: dict[str, Mapping[str, Json]] = {}
+    contracts: list[Contract] = []
+    names: list[str] = []
+    for files in products:
+        promised: list[Contract] = []
+        for path in files.contracts:
+            key = keys[path]
+            if key in known:
+                promised.append(known[key])
+                continue
+            for contract in _gather(problems, [_reader(load_contract, path, root)]):
+                promised.append(contract)
+                if key and key == _key("contract", path, root):  # not written to while it was read
+                    fresh[key] = contract_to_json(contract)
+        contracts.extend(promised)
+        names.append(promised[0].product if promised else files.folder.name)
+    remembered.remember(fresh)
+    return contracts, names
+
+
+def _models(
+    products: Iterable[tuple[str, _Files]], root: Path, remembered: Remembered, problems: list[Problem]
+) -> dict[str, ModelSpec]:
+    paths = [(product, path) for product, files in products for path in files.models]
+    keys = {path: _key("model file", path, root, product) for product, path in paths}
+    known = remembered.recall(filter(None, keys.values()), lambda _, body: spec_from_json(body))
+    fresh: dict[str, Mapping[str, Json]] = {}
+    models: dict[str, ModelSpec] = {}
+    for product, path in paths:
+        key = keys[path]
+        if key in known:
+            models[known[key].dataset] = known[key]
+            continue
+        for model in _gather(problems, [_maker(load_model, path, root, product)]):
+            models[model.dataset] = model
+            if key and key == _key("model file", path, root, product):
+                fresh[key] = spec_to_json(model)
+    remembered.remember(fresh)
+    return models
+
+
+def _key(kind: str, path: Path, root: Path, *more: str) -> str:
+    """What a file's reading follows from; empty where it cannot be read, which its reader then says."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    return key_of(kind, str(path.relative_to(root)), path.absolute().parent.name, text_digest(content), *more)
 
 
 def _reader(load: Callable[..., T], path: Path, root: Path) -> Callable[[], T]:

@@ -13,6 +13,7 @@ from millpond.catalog import Catalog
 from millpond.engines import DuckDBEngine, Engine, EngineLimits
 from millpond.flow.definitions import Definitions, define
 from millpond.flow.project import Project, load_project
+from millpond.flow.remembered import Remembered
 from millpond.flow.settings import Environment, Settings, load_settings
 from millpond.kernel import MillpondError, Secret, suggest
 from millpond.lake import Lake, Snapshot
@@ -75,7 +76,12 @@ class Workspace:
         Raises:
             ProblemsFound: some cannot be used.
         """
-        return load_project(self.root)
+        return load_project(self.root, self.remembered)
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """What was worked out from the same files before."""
+        return Remembered(self.settings.state_dir / "cache" / "definitions.db")
 
     def environment(self, name: str | None) -> Environment:
         """Give an environment by name, or the default one.
@@ -93,7 +99,7 @@ class Workspace:
 
     def definitions(self, env: Environment) -> Definitions:
         """Bind the project for *env*."""
-        return define(self.project, env, Catalog.load(self.ledger, env.name))
+        return define(self.project, env, Catalog.load(self.ledger, env.name), self.remembered)
 
     def limits(self, *, share: int = 1) -> EngineLimits:
         """What a session may use when *share* of them work at once."""

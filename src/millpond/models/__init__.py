@@ -11,6 +11,7 @@ from millpond.models.models import SCD2_COLUMNS, bind, fingerprint, order
 from millpond.models.ranges import changed_range
 from millpond.models.spec import Everything, Model, ModelSpec, Range
 from millpond.models.types import check_types, select_for
+from millpond.models.wire import model_from_json, model_to_json, spec_from_json, spec_to_json
 
 __all__ = [
     "SCD2_COLUMNS",
@@ -30,7 +31,11 @@ __all__ = [
     "fingerprint",
     "load_cases",
     "load_model",
+    "model_from_json",
+    "model_to_json",
     "order",
     "run_case",
     "select_for",
+    "spec_from_json",
+    "spec_to_json",
 ]
