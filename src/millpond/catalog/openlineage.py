@@ -69,7 +69,7 @@ def run_events(run: RunTold, steps: Sequence[StepTold]) -> tuple[dict[str, Json]
     """Tell a run as RunEvents by time: for the run, each step and each audit one START and one end.
 
     Checks are told as a job of their own, ``<dataset>.checks``, that reads the dataset: OpenLineage knows assertions of
-    inputs only. Cost: about 0.2 ms per event.
+    inputs only. Cost: about 1 ms per event of 20 columns; all events are held at once.
     """
     events = [*_whole(run)]
     for step in steps:
