@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from millpond import __version__
 from millpond.cli import nouns, stewards, verbs
 
 app = typer.Typer(
@@ -33,6 +32,8 @@ app.add_typer(nouns.ledger, name="ledger")
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
     if value:
+        from millpond import __version__
+
         typer.echo(f"millpond {__version__}")
         raise typer.Exit
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from millpond.flow import Workspace, find_root
+if TYPE_CHECKING:
+    from millpond.flow import Workspace
 
 ProjectOption = Annotated[
     Path | None,
@@ -30,4 +31,6 @@ def open_workspace(project: Path | None) -> Workspace:
     Raises:
         ProjectNotFound: there is none.
     """
+    from millpond.flow import Workspace, find_root
+
     return Workspace.open(find_root((project or Path.cwd()).resolve()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +18,10 @@ from millpond.cli.options import (
     open_workspace,
 )
 from millpond.cli.output import console, print_json, print_table, reported
-from millpond.flow.review import Review
 from millpond.kernel import to_iso
+
+if TYPE_CHECKING:
+    from millpond.flow.review import Review
 
 quality = typer.Typer(help="Whether data is right.", no_args_is_help=True)
 quarantine = typer.Typer(help="Rows that were not accepted: look, mend, replay, discard.", no_args_is_help=True)

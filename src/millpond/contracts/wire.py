@@ -27,6 +27,7 @@ def _defaults(kind: type) -> _Fields:
 
 _RULE: Final = _defaults(Rule)
 _COLUMN: Final = tuple(item for item in _defaults(Column) if item[0] != "rules")
+_COLUMN_LISTS: Final = frozenset({"tags", "examples"})
 _REFERENCE: Final = _defaults(Reference)
 _DATASET: Final = tuple(item for item in _defaults(Dataset) if item[0] not in {"columns", "rules", "references"})
 
@@ -121,7 +122,12 @@ def _read(body: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _read_column(body: Mapping[str, Json]) -> Column:
-    given = _read(body)
+    """Do as ``_read`` for the values that most of a project is made of."""
+    given = cast("dict[str, Any]", dict(body))
+    for name in _COLUMN_LISTS.intersection(given):
+        given[name] = tuple(given[name])
+    if "at" in given:
+        given["at"] = Location(*given["at"])
     if "rules" in given:
         given["rules"] = tuple(map(_read_rule, given["rules"]))
     return Column(**given)

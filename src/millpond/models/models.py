@@ -40,10 +40,12 @@ def bind(spec: ModelSpec, schemas: Mapping[str, Mapping[str, str]]) -> Model:
     problems = _output_problems(spec, traced)
     if problems:
         raise ProblemsFound(problems)
+    sql = _qualified(spec.sql, traced)
     return Model(
         spec=spec,
         upstream=traced.lineage.datasets,
-        sql=_qualified(spec.sql, traced),
+        sql=sql,
+        normal=normalised(sql),
         lineage=traced.lineage,
         time_sources=traced.times.get(spec.time_column, ()) if spec.time_column else (),
     )
@@ -136,7 +138,7 @@ def fingerprint(model: Model, dataset: Dataset, upstream_fingerprints: Mapping[s
     """
     spec = model.spec
     return digest(
-        normalised(model.sql),
+        model.normal or normalised(model.sql),
         [spec.materialize, spec.time_column, spec.grain, spec.lookback, list(spec.key), spec.order_by],
         [[column.name, column.type, column.primary_key, column.partition] for column in dataset.columns],
         {name: upstream_fingerprints.get(name, "") for name in model.upstream},

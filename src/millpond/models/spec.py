@@ -45,6 +45,8 @@ class Model:
     lineage: Lineage
     time_sources: tuple[TimeSource, ...] = ()
     """by time: for each dataset that has one, the column that alone decides which times its rows bear on."""
+    normal: str = ""
+    """*sql* without comments, white space and the case of names, for the fingerprint; empty: not worked out yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

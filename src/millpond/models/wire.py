@@ -32,6 +32,7 @@ def model_to_json(model: Model) -> dict[str, Json]:
     """Write what binding found out about a model; its file is left out."""
     return {
         "sql": model.sql,
+        "normal": model.normal,
         "lineage": lineage_to_json(model.lineage),
         "times": [[source.dataset, source.column, source.unit] for source in model.time_sources],
     }
@@ -46,4 +47,11 @@ def model_from_json(body: Mapping[str, Json], spec: ModelSpec) -> Model:
     known = cast("Mapping[str, Any]", body)
     lineage = lineage_from_json(known["lineage"])
     times = tuple(TimeSource(dataset=dataset, column=column, unit=unit) for dataset, column, unit in known["times"])
-    return Model(spec=spec, upstream=lineage.datasets, sql=known["sql"], lineage=lineage, time_sources=times)
+    return Model(
+        spec=spec,
+        upstream=lineage.datasets,
+        sql=known["sql"],
+        lineage=lineage,
+        time_sources=times,
+        normal=known["normal"],
+    )
