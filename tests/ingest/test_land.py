@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_the_fast_path_gives_what_the_full_path_gives(dock: Dock, monkeypatch: p
     monkeypatch.setattr(_Load, "_fast", lambda *_: False)
     assert dock.accepted(dock.land("orders.csv")) == fast
     assert len(fast) == 5000
+
+
+@pytest.mark.parametrize("odd", ["", "\n", "2,2,,y,,\n", "x,1,,x,\n", '"2",1,,"y"z,\n'])
+def test_a_large_file_is_surveyed_while_it_is_read(dock: Dock, monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    """Whatever the survey finds, early or late, the account comes out as for a small file."""
+    body = "".join(f"{i},1,,x,\n" for i in range(100_000))
+    small = dock.land_text(HEADER + body + odd + body)
+    monkeypatch.setattr(sys.modules[land.__module__], "_LARGE_BYTES", 1)
+    large = dock.land("orders.csv")
+    assert large.files == small.files
+    assert (large.accepted.rows, dict(large.reasons)) == (small.accepted.rows, dict(small.reasons))
+    assert large.accepted.rows == 200_000
+    assert large.quarantined.rows == (1 if odd.strip() else 0)
 
 
 def test_one_odd_file_among_many_does_not_spoil_the_others(dock: Dock) -> None:

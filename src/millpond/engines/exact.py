@@ -3,11 +3,13 @@
 Owns the one definition of typing at the door, as DuckDB expressions; reading files and judging rows both build on it.
 A cast that would round, cut, wrap or guess is a refusal. What is accepted, spaces and tabs around it aside:
 
-- whole numbers: digits with a sign; ``517.0`` too, for its value is whole. Not ``1.5``, ``1e3``, ``1_000``, ``0x10``.
+- whole numbers: digits with a sign; ``517.0`` too, for its value is whole. ``1_000`` is 1000. Not ``1.5``,
+  ``1e3``, ``0x10``.
 - DECIMAL(p,s): digits with at most *s* digits after the point that are not zero. Not ``1.239`` for scale 2, not NaN.
 - DOUBLE, FLOAT: any number, NaN and infinity by name; not a number too large to hold. FLOAT rounds, as it must.
 - BOOLEAN: true/false, t/f, yes/no, y/n, 1/0, in any case.
-- DATE: ``2013-02-03``, also with a time of midnight; another form only where the source declares ``date_format``.
+- DATE: ``2013-02-03`` or ``2013/02/03``, also with a time of midnight; another form only where the source declares
+  ``date_format``, and then that one only.
 - TIMESTAMP: ``2013-02-03[ T]10:00[:00[.123456]]``, a date alone is its midnight, ``Z`` or ``+00:00`` may follow, for
   a TIMESTAMP is in UTC; another offset would be lost, so it is refused. Nanoseconds that are not zero are refused.
 - TIMESTAMP WITH TIME ZONE: the same with any offset; without one it is UTC. Another form by ``timestamp_format``.
@@ -27,8 +29,9 @@ from millpond.engines.spec import FileScan
 _SIGNED: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _WHOLE: Final = frozenset({*_SIGNED, *(f"U{name}" for name in _SIGNED)})
 _REAL: Final = frozenset({"FLOAT", "DOUBLE", "REAL"})
+_DIGITS: Final = "[0-9](_?[0-9])*"
 _PAD: Final = "[ \\t]*"
-_DATE: Final = "[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+_DATE: Final = "[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
 _CLOCK: Final = "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,6}0*)?)?"
 _CLOCK_NS: Final = "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,9})?)?"
 _UTC: Final = "(Z|z|[+-]00(:?00)?)?"
@@ -48,6 +51,16 @@ def text_sql(text: str) -> str:
 def is_number(kind: str) -> bool:
     """Tell whether *kind* is written with digits and perhaps a decimal separator."""
     return kind in _WHOLE or kind in _REAL or kind.startswith("DECIMAL")
+
+
+def is_real(kind: str) -> bool:
+    """Tell whether *kind* is binary floating point."""
+    return kind in _REAL
+
+
+def reads_exactly(kind: str, scan: FileScan) -> bool:
+    """Tell whether the CSV reader's own typing, where it succeeds and is finite, is that of ``value_of_text``."""
+    return kind == "BOOLEAN" or (kind in _REAL and scan.decimal_separator == ".")
 
 
 def is_text(kind: str) -> bool:
@@ -101,14 +114,17 @@ def is_exact_text(text: str, value: str, kind: str, scan: FileScan) -> str | Non
         return None
     if kind in _REAL:
         named = f"regexp_full_match({_number(text, scan)}, {text_sql(f'(?i){_PAD}[+-]?(nan|inf|infinity){_PAD}')})"
-        return f"((isfinite({value}) AND NOT contains({text}, '_')) OR {text} IS NULL OR {named})"
+        return f"(isfinite({value}) OR {text} IS NULL OR {named})"
     pattern = _pattern(kind, scan)
     if pattern is None:
         spelled = f"({value} IS NOT NULL OR {text} IS NULL)"
     else:
         number = _number(text, scan) if is_number(kind) else text
         matches = f"({value} IS NOT NULL AND regexp_full_match({number}, {text_sql(_PAD + pattern + _PAD)}))"
-        spelled = f"(CAST({value} AS VARCHAR) = {text} OR {text} IS NULL OR {matches})"
+        is_iso = f"CAST({value} AS VARCHAR) = {text}"
+        if kind == "DATE":  # ten characters of a year of four digits have no room for a time of day
+            is_iso = f"(strlen({text}) = 10 AND {value} >= DATE '1000-01-01')"
+        spelled = f"({is_iso} OR {text} IS NULL OR {matches})"
     range_ = _range(kind, value)
     return spelled if range_ is None else f"(({range_} OR {text} IS NULL) AND {spelled})"
 
@@ -124,10 +140,10 @@ def _range(kind: str, value: str) -> str | None:
 
 def _pattern(kind: str, scan: FileScan) -> str | None:
     if kind in _WHOLE:
-        return "[+-]?[0-9]+(\\.0*)?"
+        return f"[+-]?{_DIGITS}(\\.0*)?"
     if kind.startswith("DECIMAL"):
         scale = scale_of(kind)
-        return f"[+-]?([0-9]+(\\.[0-9]{{0,{scale}}}0*)?|\\.[0-9]{{1,{max(scale, 1)}}}0*)"
+        return f"[+-]?({_DIGITS}(\\.[0-9]{{0,{scale}}}0*)?|\\.[0-9]{{1,{max(scale, 1)}}}0*)"
     if kind == "DATE":
         return None if scan.date_format else f"{_DATE}([ T]00:00(:00(\\.0+)?)?)?"
     if kind.startswith("TIMESTAMP"):

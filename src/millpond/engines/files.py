@@ -1,7 +1,8 @@
 """Outside files as relations typed by a contract: the SQL that reads them, and the SQL that judges their rows.
 
 Owns what DuckDB is told of CSV, NDJSON and Parquet. Every column is read as it stands in the file and typed by
-``exact.py``, never by the reader, so that one definition of what a value is holds on every path.
+``exact.py``, so that one definition of what a value is holds on every path; the reader types only what it cannot get
+wrong (BOOLEAN, and DOUBLE where the result is finite).
 
 Two relations come of one ``FileScan``. The *strict* one raises at the first row that is not as the contract says, and
 costs little more than a bare read; the *judged* one takes a stream of numbered records and says of each which rules
@@ -21,9 +22,11 @@ from millpond.engines.exact import (
     is_exact_text,
     is_exact_value,
     is_nested,
+    is_real,
     is_text,
     name_sql,
     precision_of,
+    reads_exactly,
     text_sql,
     value_of_text,
     value_of_value,
@@ -308,9 +311,12 @@ def _csv_field(
     if judged and scan.null_values:
         nothing = ", ".join(text_sql(text) for text in scan.null_values)
         source = f"CASE WHEN {source} IN ({nothing}) THEN NULL ELSE {source} END"
+    if not judged and reads_exactly(kind, scan):
+        exact = f"({name_sql(name)} IS NULL OR isfinite({name_sql(name)}))" if is_real(kind) else None
+        return _Field(name=name, kind=kind, source=f"CAST({source} AS {kind})", said=said, value=said, exact=exact)
     value = value_of_text(said, kind, scan)
-    exact = is_exact_text(said, name_sql(name), kind, scan)
-    return _Field(name=name, kind=kind, source=source, said=said, value=value, exact=exact)
+    text_exact = is_exact_text(said, name_sql(name), kind, scan)
+    return _Field(name=name, kind=kind, source=source, said=said, value=value, exact=text_exact)
 
 
 def _parquet_field(
@@ -376,7 +382,10 @@ def _paths(scan: FileScan) -> str:
 
 
 def _csv(scan: FileScan, stored: Sequence[tuple[str, str]]) -> str:
-    columns = ", ".join(f"'f{i}': 'VARCHAR'" for i in range(len(stored)))
+    asked = [in_file for in_file, _, _ in scan.columns]
+    wanted = {in_file: kind for in_file, _, kind in scan.columns if asked.count(in_file) == 1}
+    kinds = [wanted.get(name, "VARCHAR") for name, _ in stored]
+    columns = ", ".join(f"'f{i}': '{k if reads_exactly(k, scan) else 'VARCHAR'}'" for i, k in enumerate(kinds))
     options: Mapping[str, str] = {
         "columns": f"{{{columns}}}",
         "auto_detect": "false",
