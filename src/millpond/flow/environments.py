@@ -82,7 +82,7 @@ def _undone(history: Sequence[Publication], to_seq: int | None, env: str) -> Seq
     if not history:
         raise NothingToRollBack(f"Environment {env} never published anything.", hint="Begin with: millpond run")
     if to_seq is None:
-        return history[:1]
+        return [publication for publication in history if publication.changes][:1]
     if to_seq not in {publication.seq for publication in history}:
         known = ", ".join(str(publication.seq) for publication in history[:5])
         raise NothingToRollBack(

@@ -81,7 +81,7 @@ class HeldLease:
 def take_lease(
     ledger: Ledger, names: Sequence[str], run_id: str, *, wait_s: float, mend: Callable[[], object]
 ) -> Iterator[HeldLease]:
-    """Hold *names* for the block; *mend* is called when somebody holds one, to finish what the dead left.
+    """Hold *names* for the block; *mend* is called to finish what the dead left, before the block begins.
 
     Raises:
         AnotherRun: somebody alive holds one of them, and *wait_s* is over. Transient.
@@ -100,6 +100,7 @@ def take_lease(
             time.sleep(0.2)
     holding = HeldLease(ledger, lease)
     try:
+        mend()  # a lease that ended while we waited was taken over as it stood
         yield holding
     finally:
         holding.stop()

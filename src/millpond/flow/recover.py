@@ -14,9 +14,11 @@ from typing import Any, cast
 from millpond.flow.leases import LEASE_S, holder_of, is_alive, process_of, run_of
 from millpond.flow.workspace import Workspace
 from millpond.kernel import Json, now_us
-from millpond.ledger import Event, Lease, LeaseHeld, LeaseLost, Ledger, Pointer, PublicationConflict, RunState
+from millpond.lake import CommitConflict
+from millpond.ledger import Event, Lease, LeaseHeld, LeaseLost, Ledger, Pointer, PublicationConflict
 
 _MENDING = "mend:"
+_UNFINISHED = ("started", "prepared")
 
 Changes = Mapping[str, tuple[Pointer | None, Pointer]]
 
@@ -38,7 +40,7 @@ def publish_prepared(workspace: Workspace, run_id: str, manifest: str, *, lease:
     """Commit every table of a prepared run and move its pointers; doing it again changes nothing.
 
     Raises:
-        PublicationConflict: the pointers moved since; the run is marked abandoned then.
+        PublicationConflict, CommitConflict: pointers or tables moved since; it can never be published then.
     """
     commits, extra = workspace.lake.read_manifest(manifest)
     for commit in commits:
@@ -66,9 +68,10 @@ def finish_prepared(workspace: Workspace) -> tuple[str, ...]:
     A run is dead when its lease ended, or its process did. What the dead held is given back.
     """
     ledger = workspace.ledger
+    # A run has its lease before it is in the list and until it is out of it: the list is read first.
+    unfinished = {state.run_id for state in ledger.runs(states=_UNFINISHED, limit=10_000)}
     leases = {run_of(lease.holder): lease for lease in ledger.leases() if not lease.names[0].startswith(_MENDING)}
     dead = {run_id: lease for run_id, lease in leases.items() if not _lives(lease)}
-    unfinished = {state.run_id for state in ledger.runs(states=("started", "prepared"), limit=10_000)}
     finished: list[str] = []
     for run_id in sorted((unfinished - leases.keys()) | dead.keys()):
         try:
@@ -80,8 +83,9 @@ def finish_prepared(workspace: Workspace) -> tuple[str, ...]:
             _give_back(ledger, [lease for lease in ledger.leases() if lease.holder == held.holder])
             continue
         try:
+            held_by_dead = _fenced(ledger, dead.get(run_id))
             finished.extend(_finish(workspace, run_id))
-            _give_back(ledger, [lease for name, lease in dead.items() if name == run_id])
+            _give_back(ledger, held_by_dead)
         finally:
             _give_back(ledger, [mending])
     return tuple(finished)
@@ -91,6 +95,16 @@ def _lives(lease: Lease) -> bool:
     return lease.expires_us > now_us() and is_alive(process_of(lease.holder))
 
 
+def _fenced(ledger: Ledger, lease: Lease | None) -> list[Lease]:
+    """Take a dead run's lease under a new token: should it wake up, it can neither prepare nor publish any more."""
+    if lease is None:
+        return []
+    try:
+        return [ledger.acquire(lease.names, lease.holder, ttl_s=LEASE_S)]
+    except LeaseHeld:  # another run has it already, which fences as well
+        return []
+
+
 def _give_back(ledger: Ledger, leases: Sequence[Lease]) -> None:
     for lease in leases:
         with suppress(LeaseLost):  # somebody else gave it back
@@ -98,24 +112,28 @@ def _give_back(ledger: Ledger, leases: Sequence[Lease]) -> None:
 
 
 def _finish(workspace: Workspace, run_id: str) -> list[str]:
-    unfinished = {state.run_id: state for state in workspace.ledger.runs(states=("started", "prepared"), limit=10_000)}
+    unfinished = {state.run_id: state for state in workspace.ledger.runs(states=_UNFINISHED, limit=10_000)}
     state = unfinished.get(run_id)
     if state is None:
         return []
     if state.manifest is None:
-        _abandon(workspace, state, "its process ended before anything was prepared")
+        abandon(workspace, state.run_id, state.env, state.actor, "its process ended before anything was prepared")
         return []
     try:
         publish_prepared(workspace, run_id, state.manifest, lease=None)
-    except PublicationConflict as conflict:
-        _abandon(workspace, state, str(conflict))
+    except (PublicationConflict, CommitConflict) as conflict:
+        abandon(workspace, state.run_id, state.env, state.actor, conflict.message)
+        return []
+    except FileNotFoundError:
+        abandon(workspace, state.run_id, state.env, state.actor, f"its note {state.manifest} is gone")
         return []
     return [run_id]
 
 
-def _abandon(workspace: Workspace, state: RunState, reason: str) -> None:
+def abandon(workspace: Workspace, run_id: str, env: str, actor: str, reason: str) -> None:
+    """Record that a run will never be published; what it committed, the next run on that table undoes."""
     payload: Mapping[str, Json] = {"state": "abandoned", "summary": {"reason": reason}}
-    event = Event(kind="run.finished", actor=state.actor, env=state.env, run_id=state.run_id, payload=payload)
+    event = Event(kind="run.finished", actor=actor, env=env, run_id=run_id, payload=payload)
     workspace.ledger.append([event])
 
 

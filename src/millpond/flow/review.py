@@ -16,7 +16,7 @@ from millpond.flow.publish import publish_staged
 from millpond.flow.recover import finish_prepared
 from millpond.flow.run import known_of, refuse_unapplied
 from millpond.flow.settings import Environment
-from millpond.flow.staging import Staged, StepContext, audited, commit_of, judged_event, merged, stage
+from millpond.flow.staging import Staged, StepContext, audited, base_of, commit_of, judged_event, merged, stage
 from millpond.flow.workspace import Workspace
 from millpond.ingest import Replayed, discard, replay
 from millpond.kernel import Json, MillpondError, new_id
@@ -110,9 +110,8 @@ class _Review:
         self.workspace, self.definitions, self.name = workspace, definitions, name
         self.run_id, self.actor, self.lease = run_id, actor, lease
         self.entry, self.held = definitions.entries[name], definitions.quarantine_of(name)
-        self.base = workspace.lake.table(self.entry.table).snapshot()
-        self.base_held = workspace.lake.table(self.held.table).snapshot()
         self.known = known_of(workspace.ledger, definitions)
+        self.base, self.base_held = base_of(self.entry, self._context()), base_of(self.held, self._context())
 
     def count(self, where: str) -> int:
         with self._session() as session:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from millpond.catalog import Catalog
 from millpond.engines import Session
-from millpond.flow.definitions import Definitions, entry_digest
+from millpond.flow.definitions import QUARANTINE_SUFFIX, Definitions, entry_digest
 from millpond.flow.emit import Ended, emit_run
 from millpond.flow.leases import HeldLease, take_lease
 from millpond.flow.publish import publish_staged
@@ -141,7 +141,8 @@ def run(workspace: Workspace, env: Environment, options: RunOptions, *, actor: s
         return RunResult(run_id=None, env=env.name, steps=steps, seconds=time.monotonic() - began, recovered=recovered)
     run_id = new_id("run")
     busy = [name for name, decision in wanted.items() if decision.action != "skip"]
-    tables = [f"table:{definitions.entries[name].table}" for name in busy]
+    written = [*busy, *(name + QUARANTINE_SUFFIX for name in busy if name in definitions.sources)]
+    tables = [f"table:{definitions.entries[name].table}" for name in written]
     held = take_lease(
         workspace.ledger,
         [f"env:{env.name}", *sorted(tables)],

@@ -85,6 +85,36 @@ class StepContext:
         )
 
 
+def base_of(entry: Entry, context: StepContext) -> Snapshot:
+    """Give an entry's table as the ledger knows it, at its newest version.
+
+    What a run committed that was never published (it died in between, and somebody else took over) is undone first, by
+    a commit of its own: else its rows would come in again with the files that count as not loaded.
+    """
+    table = context.workspace.lake.table(entry.table)
+    newest, state = table.snapshot(), context.known.steps.get(entry.table)
+    if newest.version < 0 or (state is not None and state.version == newest.version):
+        return newest
+    known = table.snapshot(state.version) if state is not None else replace(newest, files=())
+    if {file.path for file in known.files} == {file.path for file in newest.files} and known.schema == newest.schema:
+        return newest
+    undoing = f"{context.run_id}-undo"
+    if state is not None:
+        table.restore(state.version, run_id=undoing)
+    else:
+        table.commit(
+            Commit(
+                table=entry.table,
+                schema=newest.schema,
+                removes=newest.files,
+                base_version=newest.version,
+                run_id=undoing,
+                operation="UNDO",
+            )
+        )
+    return table.snapshot()
+
+
 def merged(
     entry: Entry, base: Snapshot, landed: tuple[DataFile, ...], context: StepContext
 ) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:

@@ -13,6 +13,7 @@ from millpond.flow.staging import (
     Staged,
     StepContext,
     audited,
+    base_of,
     commit_of,
     judged_event,
     merged,
@@ -22,7 +23,7 @@ from millpond.flow.staging import (
 from millpond.flow.stale import Decision
 from millpond.ingest import FileOutcome, Landed, land
 from millpond.kernel import Json
-from millpond.lake import Commit, Snapshot
+from millpond.lake import Commit, Snapshot, VersionGone
 from millpond.ledger import Pointer
 from millpond.models import Everything, Range, build, changed_range
 from millpond.quality import row_rules
@@ -52,8 +53,7 @@ def _land(decision: Decision, context: StepContext) -> Staged:
     definitions, name = context.definitions, decision.dataset
     entry, held = definitions.entries[name], definitions.quarantine_of(name)
     source = definitions.sources[name]
-    base = context.workspace.lake.table(entry.table).snapshot()
-    base_held = context.workspace.lake.table(held.table).snapshot()
+    base, base_held = base_of(entry, context), base_of(held, context)
     with context.open_session() as session:
         landed = land(
             decision.files,
@@ -109,15 +109,18 @@ def _build(decision: Decision, context: StepContext) -> Staged:
     definitions, name = context.definitions, decision.dataset
     entry, model = definitions.entries[name], definitions.models[name]
     table = context.workspace.lake.table(entry.table)
-    base = table.snapshot()
+    base = base_of(entry, context)
     inputs = {read: _present(context.snapshot_of(read)) for read in model.upstream}
     state = context.known.steps.get(entry.table)
     ranges: Range | Everything | None = Everything(reason=decision.reason)
     if context.backfill is not None and model.spec.materialize == "by time" and base.version >= 0:
         ranges = context.backfill
     elif state is not None and not context.force:
-        before = {read: context.workspace.snapshot(pointer) for read, pointer in state.inputs.items()}
-        ranges = changed_range(model, entry.dataset, before, inputs)
+        try:
+            before = {read: context.workspace.snapshot(pointer) for read, pointer in state.inputs.items()}
+            ranges = changed_range(model, entry.dataset, before, inputs)
+        except VersionGone as gone:
+            ranges = Everything(reason=f"{gone.table} as it was read before is vacuumed")
     if ranges is None:
         return _same_rows(decision, context)
     with context.open_session() as session:
@@ -156,7 +159,7 @@ def _build(decision: Decision, context: StepContext) -> Staged:
 def _same_rows(decision: Decision, context: StepContext) -> Staged:
     """Rows stay as they are; columns may be added, rules are judged again, inputs are noted."""
     entry = context.definitions.entries[decision.dataset]
-    base = context.workspace.lake.table(entry.table).snapshot()
+    base = base_of(entry, context)
     commits: tuple[Commit, ...] = ()
     if base.version < 0 or base.schema != schema_of(entry.dataset):
         commits = (commit_of(entry, base, context, operation="EVOLVE"),)
@@ -185,7 +188,7 @@ def _same_rows(decision: Decision, context: StepContext) -> Staged:
 def _first_quarantine(name: str, context: StepContext) -> Staged | None:
     """An ingested dataset has its quarantine from the first, so that it can be asked for."""
     held = context.definitions.quarantine_of(name)
-    base = context.workspace.lake.table(held.table).snapshot()
+    base = base_of(held, context)
     if base.version >= 0:
         return None
     return stage(held, commit_of(held, base, context, operation="QUARANTINE"), base, context)

@@ -6,7 +6,7 @@ run has staged is never removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -15,7 +15,7 @@ from millpond.engines import TARGET
 from millpond.flow.leases import is_alive, process_of, run_of, take_lease
 from millpond.flow.recover import finish_prepared
 from millpond.flow.workspace import Workspace
-from millpond.kernel import MiB, new_id, now_us
+from millpond.kernel import Json, MiB, new_id, now_us
 from millpond.lake import Commit, DataFile, Snapshot, Table
 from millpond.ledger import Event, Pointer
 
@@ -50,20 +50,35 @@ def vacuum(
     finish_prepared(workspace)
     ledger = workspace.ledger
     newer_than_us = now_us() - workspace.settings.time_travel_s * 1_000_000
-    pinned = ledger.pinned(newer_than_us)
-    living = [run_of(lease.holder) for lease in ledger.leases() if is_alive(process_of(lease.holder))]
     done = []
     for key in workspace.lake.tables():
         report(key)
+        # Asked anew for each table: a run that began since the last one has files here that must stay.
+        keep = {*ledger.pinned(newer_than_us).get(key, ()), *(step.version for step in ledger.steps([key]).values())}
+        living = _needed_runs(workspace, newer_than_us)
         removed = workspace.lake.table(key).vacuum(
-            keep=pinned.get(key, frozenset()), live_runs=living, newer_than_us=newer_than_us, dry_run=dry_run
+            keep=keep, live_runs=living, newer_than_us=newer_than_us, dry_run=dry_run
         )
         if removed.files:
             done.append(TableVacuumed(table=key, files=removed.files, bytes=removed.bytes))
+    notes = workspace.lake.manifests()  # listed before it is asked who lives
+    for run_id in notes.keys() - _needed_runs(workspace, newer_than_us):
+        if not dry_run:
+            workspace.lake.drop_manifest(notes[run_id])
     if done and not dry_run:
         payload = {"files": sum(table.files for table in done), "bytes": sum(table.bytes for table in done)}
         ledger.append([Event(kind="lake.vacuumed", actor=actor, payload=payload)])
     return tuple(done)
+
+
+def _needed_runs(workspace: Workspace, newer_than_us: int) -> set[str]:
+    """Find the runs whose files and notes must stay: those in progress, and failed ones that can be looked at."""
+    ledger = workspace.ledger
+    unfinished = {run.run_id for run in ledger.runs(states=("started", "prepared"), limit=10_000)}
+    living = {run_of(lease.holder) for lease in ledger.leases() if is_alive(process_of(lease.holder))}
+    last = [run for env in ledger.envs() for run in ledger.runs(env, limit=1)]
+    failed = {run.run_id for run in last if run.state == "failed" and (run.finished_us or 0) > newer_than_us}
+    return unfinished | living | failed
 
 
 def compact(
@@ -83,12 +98,12 @@ def compact(
         AnotherRun: a run is publishing there. Transient.
     """
     finish_prepared(workspace)
-    pointers = workspace.ledger.pointers(env)
-    names = [name for name in sorted(pointers) if not only or name in only]
+    shown = workspace.ledger.pointers(env)
+    names = [name for name in sorted(shown) if not only or name in only]
     done = []
     for name in names:
         run_id = new_id("run")
-        table = workspace.lake.table(pointers[name].table)
+        table = workspace.lake.table(shown[name].table)
         holding = take_lease(
             workspace.ledger,
             [f"env:{env}", f"table:{table.key}"],
@@ -97,9 +112,10 @@ def compact(
             mend=lambda: finish_prepared(workspace),
         )
         with holding as lease:
+            pointer = workspace.ledger.pointers(env).get(name)
             base = table.snapshot()
             groups = table.compaction(file_bytes_target=file_bytes_target)
-            if not groups or base.version != pointers[name].version:
+            if not groups or pointer != Pointer(table=table.key, version=base.version):
                 continue
             before = [file for group in groups for file in group]
             if dry_run:
@@ -126,9 +142,9 @@ def compact(
             )
             workspace.ledger.publish(
                 env=env,
-                changes={name: (pointers[name], Pointer(table=table.key, version=version))},
+                changes={name: (pointer, Pointer(table=table.key, version=version))},
                 lease=lease.current,
-                events=[event],
+                events=[event, *_same_content(workspace, pointer, version, actor=actor, env=env, run_id=run_id)],
                 actor=actor,
                 run_id=run_id,
                 reason=f"compact {name}",
@@ -143,6 +159,25 @@ def compact(
                 )
             )
     return tuple(done)
+
+
+def _same_content(
+    workspace: Workspace, old: Pointer, version: int, *, actor: str, env: str, run_id: str
+) -> Iterator[Event]:
+    """Say that the rewritten version holds what the old one did, so that neither it nor its readers are made again."""
+    for state in workspace.ledger.steps().values():
+        inputs: dict[str, Json] = {
+            name: [read.table, version if read == old else read.version] for name, read in state.inputs.items()
+        }
+        itself = Pointer(table=state.table, version=state.version) == old
+        if itself or old in state.inputs.values():
+            payload: Mapping[str, Json] = {
+                "table": state.table,
+                "version": version if itself else state.version,
+                "fingerprint": state.fingerprint,
+                "inputs": inputs,
+            }
+            yield Event(kind="step.built", actor=actor, env=env, run_id=run_id, payload=payload)
 
 
 def _rewritten(

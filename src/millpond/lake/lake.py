@@ -14,6 +14,7 @@ from millpond.lake.spec import ColumnStats, Commit, DataFile, TableSchema
 from millpond.lake.table import Table
 
 _RUNS: Final = "_runs"
+_NOTE: Final = re.compile(rf"{_RUNS}/\.?([^./]+)\.json(?:\.[^/]*)?")
 _TABLE_FOLDER: Final = re.compile(r"t-[0-9a-z]{4,}")
 _FORMAT: Final = 1
 
@@ -69,6 +70,11 @@ class Lake:
             return tuple(_commit(each) for each in note["commits"]), note["extra"]
         except (ValueError, KeyError, TypeError) as error:
             raise LogDamaged(path, "the run's note cannot be read") from error
+
+    def manifests(self) -> Mapping[str, str]:
+        """Run → the path of its note, for all that are there, those included that were never finished."""
+        found = (_NOTE.fullmatch(file.path) for file in self.store.list(_RUNS))
+        return {match[1]: f"{_RUNS}/{match[1]}.json" for match in found if match is not None}
 
     def drop_manifest(self, path: str) -> None:
         """Remove a run's note; a missing one is fine."""

@@ -87,12 +87,13 @@ class Ledger:
 
     # --- the chain
 
-    def append(self, events: Sequence[Event]) -> tuple[Recorded, ...]:
+    def append(self, events: Sequence[Event], *, lease: Lease | None = None) -> tuple[Recorded, ...]:
         """Record *events*, all or none, next to each other in the chain, and what follows from them.
 
-        One transaction and one fsync, however many there are: append in groups.
+        One transaction and one fsync, however many there are: append in groups. With *lease*, only while it is held.
 
         Raises:
+            LeaseLost: somebody took the lease over.
             EventUnknown: a kind that does not exist.
             EventInvalid: an event lacks what its kind needs; publications go through :meth:`publish`.
         """
@@ -103,6 +104,8 @@ class Ledger:
                 raise EventInvalid(event.kind, "pointers are moved by publish() only")
             require_valid(event)
         with self._database.write() as (connection, head):
+            if lease is not None:
+                leases.require_held(connection, lease)
             return self._append(connection, head, events)
 
     def _append(self, connection: sa.Connection, head: Head, events: Sequence[Event]) -> tuple[Recorded, ...]:
