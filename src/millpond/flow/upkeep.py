@@ -99,66 +99,66 @@ def compact(
     """
     finish_prepared(workspace)
     shown = workspace.ledger.pointers(env)
-    names = [name for name in sorted(shown) if not only or name in only]
     done = []
-    for name in names:
-        run_id = new_id("run")
-        table = workspace.lake.table(shown[name].table)
-        holding = take_lease(
-            workspace.ledger,
-            [f"env:{env}", f"table:{table.key}"],
-            run_id,
-            wait_s=0.0,
-            mend=lambda: finish_prepared(workspace),
-        )
-        with holding as lease:
-            pointer = workspace.ledger.pointers(env).get(name)
-            base = table.snapshot()
-            groups = table.compaction(file_bytes_target=file_bytes_target)
-            if not groups or pointer != Pointer(table=table.key, version=base.version):
-                continue
-            before = [file for group in groups for file in group]
-            if dry_run:
-                size = sum(file.size for file in before)
-                done.append(
-                    TableCompacted(
-                        dataset=name,
-                        files_before=len(before),
-                        files_after=len(groups),
-                        bytes_before=size,
-                        bytes_after=size,
-                    )
-                )
-                continue
-            commit = _rewritten(workspace, table, base, groups, run_id, file_bytes_target)
-            version = table.commit(commit)
-            event = Event(
-                kind="lake.compacted",
+    for name in sorted(shown):
+        if not only or name in only:
+            found = _compact_one(
+                workspace,
+                env,
+                name,
+                shown[name].table,
                 actor=actor,
-                env=env,
-                subject=name,
-                run_id=run_id,
-                payload={"table": table.key, "version": version, "from_version": base.version, "files": len(before)},
+                dry_run=dry_run,
+                file_bytes_target=file_bytes_target,
             )
-            workspace.ledger.publish(
-                env=env,
-                changes={name: (pointer, Pointer(table=table.key, version=version))},
-                lease=lease.current,
-                events=[event, *_same_content(workspace, pointer, version, actor=actor, env=env, run_id=run_id)],
-                actor=actor,
-                run_id=run_id,
-                reason=f"compact {name}",
-            )
-            done.append(
-                TableCompacted(
-                    dataset=name,
-                    files_before=len(before),
-                    files_after=len(commit.adds),
-                    bytes_before=sum(file.size for file in before),
-                    bytes_after=sum(file.size for file in commit.adds),
-                )
-            )
+            done.extend([found] if found is not None else [])
     return tuple(done)
+
+
+def _compact_one(
+    workspace: Workspace, env: str, name: str, key: str, *, actor: str, dry_run: bool, file_bytes_target: int
+) -> TableCompacted | None:
+    run_id = new_id("run")
+    table = workspace.lake.table(key)
+    names = [f"env:{env}", f"table:{key}"]
+    with take_lease(workspace.ledger, names, run_id, wait_s=0.0, mend=lambda: finish_prepared(workspace)) as lease:
+        pointer = workspace.ledger.pointers(env).get(name)
+        base = table.snapshot()
+        groups = table.compaction(file_bytes_target=file_bytes_target)
+        if not groups or pointer is None or pointer != Pointer(table=key, version=base.version):
+            return None
+        before = [file for group in groups for file in group]
+        size = sum(file.size for file in before)
+        if dry_run:
+            return TableCompacted(
+                dataset=name, files_before=len(before), files_after=len(groups), bytes_before=size, bytes_after=size
+            )
+        commit = _rewritten(workspace, table, base, groups, run_id, file_bytes_target)
+        version = table.commit(commit)
+        event = Event(
+            kind="lake.compacted",
+            actor=actor,
+            env=env,
+            subject=name,
+            run_id=run_id,
+            payload={"table": key, "version": version, "from_version": base.version, "files": len(before)},
+        )
+        workspace.ledger.publish(
+            env=env,
+            changes={name: (pointer, Pointer(table=key, version=version))},
+            lease=lease.current,
+            events=[event, *_same_content(workspace, pointer, version, actor=actor, env=env, run_id=run_id)],
+            actor=actor,
+            run_id=run_id,
+            reason=f"compact {name}",
+        )
+    return TableCompacted(
+        dataset=name,
+        files_before=len(before),
+        files_after=len(commit.adds),
+        bytes_before=size,
+        bytes_after=sum(file.size for file in commit.adds),
+    )
 
 
 def _same_content(
