@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - queries and policies are data; a case stays on one line
 """A small laboratory behind a real door: rows, columns, values and a dataset that must never come out of it.
 
 There are two worlds. They differ only in what is hidden, so whatever an outsider gets must be the same in both.
@@ -13,6 +14,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from millpond.access import AccessRefused, AnswerFailed, Door, PolicySet, Principal, Visible, load_policies
 from millpond.contracts import Column, Dataset
 from millpond.engines import DuckDBEngine, EngineLimits
@@ -111,6 +113,7 @@ def open_door(
     engine: DuckDBEngine | None = None,
     timeout_s: float = 20.0,
 ) -> Door:
+    """Open a door on *visibles* as an environment of its own."""
     return Door(
         engine=engine or DuckDBEngine(),
         policies=policies,

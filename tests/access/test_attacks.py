@@ -12,6 +12,7 @@ _ATTACKS = sorted((Path(__file__).parent / "attacks").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Lab]:
+    """Give the laboratory of each world."""
     root = tmp_path_factory.mktemp("labs")
     return make_lab(root / "one", "first"), make_lab(root / "two", "second")
 

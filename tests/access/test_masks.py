@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - queries and policies are data; a case stays on one line
 from __future__ import annotations
 
 import datetime as dt
@@ -10,12 +11,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
+
 from millpond.access import Mask, MaskSpec, Target
 from millpond.access.expressions import bind_expression, parse_expression, row_alias
 from millpond.access.masks import MaskImpossible, mask_sql, strongest
-from millpond.engines import DuckDBEngine, DuckDBSession
+from millpond.engines import DuckDBEngine, DuckDBSession, QueryFailed, QueryInvalid
 from millpond.kernel import Secret
-from sqlglot import exp
 
 VALUES: dict[str, list[object]] = {
     "VARCHAR": ["", "a", "ab", "secret-value", "žluťoučký", None],
@@ -69,19 +71,25 @@ def _array(type_: str, values: list[object]) -> pa.Array:
     return pa.array(values)
 
 
-@pytest.mark.parametrize(("spec", "type_"), list(itertools.product(SPECS, VALUES)), ids=lambda value: getattr(value, "kind", value))
+@pytest.mark.parametrize(
+    ("spec", "type_"), list(itertools.product(SPECS, VALUES)), ids=lambda value: getattr(value, "kind", value)
+)
 def test_a_mask_keeps_the_type_or_refuses(session: DuckDBSession, spec: MaskSpec, type_: str) -> None:
     """Every mask on every type answers values of that type without an error, or says that it cannot hide them."""
-    try:
-        shown = masked(session, spec, type_, VALUES[type_])
-    except MaskImpossible as refused:
-        assert type_ in str(refused)
-        assert spec.kind in {"partial", "hash", "year", "month", "band"}
+    fits = {
+        "partial": type_ == "VARCHAR",
+        "hash": type_ in {"VARCHAR", "BIGINT", "HUGEINT"},
+        "year": type_.startswith(("DATE", "TIMESTAMP")),
+        "month": type_.startswith(("DATE", "TIMESTAMP")),
+        "band": type_.startswith(("BIGINT", "INTEGER", "HUGEINT", "DOUBLE", "DECIMAL")),
+        "constant": type_ in {"VARCHAR", "BIGINT", "INTEGER", "HUGEINT", "DOUBLE", "DECIMAL(12,2)", "BOOLEAN"},
+    }
+    if fits.get(spec.kind, True):
+        assert len(masked(session, spec, type_, VALUES[type_])) == len(VALUES[type_])
         return
-    except Exception as error:  # noqa: BLE001 - a constant that is no value of the type does not bind
-        assert spec.kind == "constant", error
-        return
-    assert len(shown) == len(VALUES[type_])
+    with pytest.raises((MaskImpossible, QueryFailed, QueryInvalid)) as refused:
+        masked(session, spec, type_, VALUES[type_])
+    assert spec.kind == "constant" or type_ in str(refused.value)
 
 
 def test_a_hash_is_an_hmac(session: DuckDBSession) -> None:
@@ -109,7 +117,13 @@ def test_partial_shows_the_ends_only(session: DuckDBSession) -> None:
 
 def test_bands_and_periods_are_rounded_down(session: DuckDBSession) -> None:
     """A band shows the multiple below, a year or month its first day."""
-    assert masked(session, MaskSpec(kind="band", width=10), "INTEGER", [0, 9, 15, -1, None]).to_pylist() == [0, 0, 10, -10, None]
+    assert masked(session, MaskSpec(kind="band", width=10), "INTEGER", [0, 9, 15, -1, None]).to_pylist() == [
+        0,
+        0,
+        10,
+        -10,
+        None,
+    ]
     assert masked(session, MaskSpec(kind="month"), "DATE", [dt.date(2024, 5, 17)]).to_pylist() == [dt.date(2024, 5, 1)]
     assert masked(session, MaskSpec(kind="year"), "DATE", [dt.date(2024, 5, 17)]).to_pylist() == [dt.date(2024, 1, 1)]
 

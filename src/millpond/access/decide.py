@@ -7,7 +7,7 @@ later (another policy language, group membership from outside) changes this file
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from sqlglot import exp
@@ -29,6 +29,8 @@ from millpond.access.spec import ColumnOutcome, Deny, Filter, Grant, Mask, Princ
 from millpond.kernel import digest
 
 RAW_SCHEMA: Final = "_mp_raw"
+QUARANTINE_SUFFIX: Final = "__quarantine"
+"""What a dataset's name ends with where it holds the rows that another did not accept."""
 Restriction = Deny | Mask | Filter
 _R = TypeVar("_R", Deny, Mask, Filter)
 
@@ -150,6 +152,29 @@ def decide(
         view_digest=digest(view),
         proof=proof,
     )
+
+
+def with_source(
+    policies: PolicySet, principal: Principal, purpose: str | None, env: str, own: Decision, source: Decision | None
+) -> Decision:
+    """Shut a quarantine to whoever may not see all of its *source*: its raw text cannot be filtered by columns.
+
+    Masked columns are no obstacle where the quarantine's own text is masked too. Without a *source* to decide on, any
+    restriction that could apply to it counts.
+    """
+    name = own.dataset.removesuffix(QUARANTINE_SUFFIX)
+    if name == own.dataset or own.refusal is not None:
+        return own
+    if source is None:
+        restrictions: tuple[Restriction, ...] = (*policies.denies, *policies.masks, *policies.filters)
+        open_ = not any(p.on.fits_dataset(name) and _binds(p, principal, purpose, env) for p in restrictions)
+    else:
+        withheld = len(source.visible) < len(source.columns)
+        open_ = source.refusal is None and not source.filters and not withheld and bool(own.masked or not source.masked)
+    if open_:
+        return own
+    message = f"{own.dataset} holds raw rows of {name}, not all of which {principal.id} may see."
+    return replace(own, refusal=Refusal(reason="denied", message=message))
 
 
 def unknown_dataset(name: str) -> Refusal:

@@ -16,7 +16,15 @@ import pyarrow as pa
 
 from millpond.access.answer import Answer, Batches, Delivered
 from millpond.access.deadline import Deadline
-from millpond.access.decide import Decision, decide, granted, refused, unknown_dataset
+from millpond.access.decide import (
+    QUARANTINE_SUFFIX,
+    Decision,
+    decide,
+    granted,
+    refused,
+    unknown_dataset,
+    with_source,
+)
 from millpond.access.errors import AccessRefused, AnswerFailed, AnswerStopped, Reason, without_values
 from millpond.access.gate import Admitted, GateRefused, admit
 from millpond.access.policies import PolicySet
@@ -126,7 +134,7 @@ class Door:
             return Explanation(
                 principal=who.id, dataset=dataset, purpose=purpose, readable=False, reason=refusal.message
             )
-        decision = self._decide(who, purpose, visible)
+        decision = self._decide_with_source(who, purpose, visible)
         if decision.refusal is not None:
             reason = decision.refusal.message
             if decision.refusal.reason == "dataset":
@@ -198,10 +206,19 @@ class Door:
         visible = self._resolve(name)
         if visible is None:
             raise refused(unknown_dataset(name), principal=who.id, dataset=name, owner=None)
-        decision = self._decide(who, purpose, visible)
+        decision = self._decide_with_source(who, purpose, visible)
         if decision.refusal is not None:
             raise refused(decision.refusal, principal=who.id, dataset=name, owner=visible.owner)
         return visible, decision
+
+    def _decide_with_source(self, who: Principal, purpose: str | None, visible: Visible) -> Decision:
+        own = self._decide(who, purpose, visible)
+        name = visible.dataset.name.removesuffix(QUARANTINE_SUFFIX)
+        if name == visible.dataset.name:
+            return own
+        source = self._resolve(name)
+        above = None if source is None else self._decide(who, purpose, source)
+        return with_source(self._policies, who, purpose, self._env, own, above)
 
     def _decide(self, who: Principal, purpose: str | None, visible: Visible) -> Decision:
         """Decide, or remember the decision for exactly these facts."""

@@ -49,13 +49,13 @@ EXPRESSIONS: Final[Mapping[str, frozenset[str]]] = {
     "COLUMN_REF": frozenset({"column_names"}),
     "CONSTANT": frozenset({"literal", "value"}),
     "FUNCTION": frozenset({
-        "function_name", "schema", "catalog", "filter", "order_bys", "distinct", "is_operator", "has_ignore_nulls", "ignore_nulls", "arguments",
-        "qualified_name",
+        "function_name", "schema", "catalog", "filter", "order_bys", "distinct", "is_operator", "arguments",
+        "has_ignore_nulls", "ignore_nulls", "qualified_name",
     }),
     "WINDOW": frozenset({
         "function_name", "schema", "catalog", "qualified_name", "children", "arguments", "partitions", "orders",
-        "start", "end", "start_expr", "end_expr", "offset_expr", "default_expr", "ignore_nulls", "has_ignore_nulls", "filter_expr",
-        "exclude_clause", "distinct", "arg_orders",
+        "start", "end", "start_expr", "end_expr", "offset_expr", "default_expr", "ignore_nulls",
+        "has_ignore_nulls", "filter_expr", "exclude_clause", "distinct", "arg_orders",
     }),
     "OPERATOR": frozenset({"children"}),
     "COMPARISON": frozenset({"left", "right"}),
