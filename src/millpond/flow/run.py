@@ -23,7 +23,7 @@ from millpond.flow.publish import publish_staged
 from millpond.flow.recover import finish_prepared
 from millpond.flow.settings import Environment
 from millpond.flow.staging import AuditFailed, Staged, StepContext, check_json
-from millpond.flow.stale import Decision, Known, decide, held_datasets, in_order, needed_by
+from millpond.flow.stale import Decision, Known, Waiting, decide, held_datasets, in_order, needed_by
 from millpond.flow.steps import perform
 from millpond.flow.workspace import Workspace
 from millpond.ingest import FoundFile, LandProgress, discover
@@ -282,6 +282,8 @@ class _Run:
         self.known = known_of(workspace.ledger, definitions)
         self.needs = needed_by(definitions)
         self.staged: dict[str, Staged] = {}
+        self.pointers: dict[str, Pointer] = {}
+        self.snapshots: dict[str, Snapshot] = {}
         self.steps: dict[str, StepReport] = {}
         self.failed: dict[str, MillpondError] = {}
         self.sessions: set[Session] = set()
@@ -323,31 +325,25 @@ class _Run:
         )
 
     def _stage_all(self, busy: set[str]) -> None:
-        waiting = [name for name in in_order(self.needs) if name in busy]
+        waiting = Waiting(self.needs, busy)
         running: dict[Future[Staged], str] = {}
         with ThreadPoolExecutor(self.share, thread_name_prefix="step") as pool:
             try:
-                while waiting or running:
+                while running or (waiting and not self.failed):
                     self.lease.check()
-                    if not self.failed:
-                        for name in [name for name in waiting if self._ready(name, waiting, running)]:
-                            if len(running) < self.share:
-                                waiting.remove(name)
-                                running[pool.submit(self._step, name)] = name
-                    elif not running:
-                        break
+                    while waiting and len(running) < self.share and not self.failed:
+                        name = waiting.take()
+                        running[pool.submit(self._step, name)] = name
                     done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                     for future in done:
-                        self._finished(running.pop(future), future)
+                        finished = running.pop(future)
+                        self._finished(finished, future)
+                        waiting.finished(finished)
             except BaseException:
                 self._cancel()
                 raise
-        for name in waiting:
+        for name in waiting.left():
             self._tell(StepReport(dataset=name, state="not run", note="a step before it failed"))
-
-    def _ready(self, name: str, waiting: Sequence[str], running: Mapping[Future[Staged], str]) -> bool:
-        unfinished = {*waiting, *running.values()}
-        return not (self.needs[name] & unfinished)
 
     def _step(self, name: str) -> Staged:
         began, started_us = time.monotonic(), now_us()
@@ -378,7 +374,9 @@ class _Run:
 
     def _finished(self, name: str, future: Future[Staged]) -> None:
         try:
-            self.staged[name] = future.result()
+            staged = self.staged[name] = future.result()
+            self.pointers.update(staged.pointers)
+            self.snapshots.update(staged.snapshots)
         except MillpondError as error:
             self.failed[name] = error
             checks = error.failed if isinstance(error, AuditFailed) else ()
@@ -419,15 +417,12 @@ class _Run:
         return self.definitions.entries[name].lineage.datasets if name in self.definitions.models else ()
 
     def _pointer(self, name: str) -> Pointer | None:
-        for staged in self.staged.values():
-            if name in staged.pointers:
-                return staged.pointers[name]
-        return self.known.pointers.get(name)
+        return self.pointers.get(name) or self.known.pointers.get(name)
 
     def _snapshot(self, name: str) -> Snapshot | None:
-        for staged in self.staged.values():
-            if name in staged.snapshots:
-                return staged.snapshots[name]
+        staged = self.snapshots.get(name)
+        if staged is not None:
+            return staged
         pointer = self.known.pointers.get(name)
         return self.workspace.snapshot(pointer) if pointer is not None else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from millpond.catalog import Entry
@@ -133,11 +134,13 @@ def merged(
     return written.files, rewrite.removes
 
 
-def audited(entry: Entry, commit: Commit, snapshot: Snapshot, context: StepContext) -> tuple[CheckResult, ...]:
-    """Check staged files before anybody can see them."""
+def audited(
+    entry: Entry, commit: Commit, snapshot: Snapshot, context: StepContext, *, within: Session | None = None
+) -> tuple[CheckResult, ...]:
+    """Check staged files before anybody can see them; in the session *within* where one is open still."""
     dataset = entry.dataset
     references: dict[str, str] = {}
-    with context.open_session() as session:
+    with nullcontext(within) if within else context.open_session() as session:
         session.attach(dataset.name, snapshot)
         for reference in dataset.references:
             target = reference.to_dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -175,3 +176,40 @@ def in_order(needs: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         done.update(dict.fromkeys(ready))
         waiting = [name for name in waiting if name not in done]
     return tuple(done)
+
+
+class Waiting:
+    """Datasets that wait for their turn: each is ready when all that it needs, of these, is finished."""
+
+    def __init__(self, needs: Mapping[str, frozenset[str]], busy: Collection[str]) -> None:
+        """Hold *busy*, in the order of *needs*."""
+        self._order = [name for name in in_order(needs) if name in busy]
+        self._rank = {name: place for place, name in enumerate(self._order)}
+        self._unmet = {name: set(needs[name].intersection(self._rank)) for name in self._order}
+        self._readers: dict[str, list[str]] = {name: [] for name in self._order}
+        for name, needed in self._unmet.items():
+            for read in needed:
+                self._readers[read].append(name)
+        self._ready = [self._rank[name] for name in self._order if not self._unmet[name]]
+        self._taken: set[str] = set()
+
+    def __bool__(self) -> bool:
+        """True where one is ready."""
+        return bool(self._ready)
+
+    def take(self) -> str:
+        """Take the first that is ready."""
+        name = self._order[heapq.heappop(self._ready)]
+        self._taken.add(name)
+        return name
+
+    def finished(self, name: str) -> None:
+        """Make ready what waited for *name* only."""
+        for reader in self._readers[name]:
+            self._unmet[reader].discard(name)
+            if not self._unmet[reader]:
+                heapq.heappush(self._ready, self._rank[reader])
+
+    def left(self) -> tuple[str, ...]:
+        """Give those that nobody took."""
+        return tuple(name for name in self._order if name not in self._taken)

@@ -134,16 +134,16 @@ def _build(decision: Decision, context: StepContext) -> Staged:
             run_id=context.run_id,
             ranges=ranges,
         )
-    commit = commit_of(
-        entry,
-        base,
-        context,
-        adds=built.written.files,
-        removes=built.removes,
-        operation=f"BUILD {model.spec.materialize}",
-    )
-    staged = stage(entry, commit, base, context)
-    checks = audited(entry, commit, staged.snapshots[name], context)
+        commit = commit_of(
+            entry,
+            base,
+            context,
+            adds=built.written.files,
+            removes=built.removes,
+            operation=f"BUILD {model.spec.materialize}",
+        )
+        staged = stage(entry, commit, base, context)
+        checks = audited(entry, commit, staged.snapshots[name], context, within=session)
     return Staged(
         commits=staged.commits,
         snapshots=staged.snapshots,
