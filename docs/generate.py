@@ -3,6 +3,8 @@
 ``python docs/generate.py`` rewrites ``docs/reference/``; a test fails while a page lags.
 """
 
+# ruff: noqa: E501 - tables of text read better unbroken
+
 from __future__ import annotations
 
 import ast
@@ -38,8 +40,9 @@ def _table(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 def commands() -> dict[str, Any]:
     """Give every command that can be typed, by its words after ``millpond``."""
-    from millpond.cli.main import app
     from typer.main import get_command
+
+    from millpond.cli.main import app
 
     return dict(_commands(get_command(app), ()))
 
@@ -54,11 +57,12 @@ def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]
 
 
 def _commands_page() -> str:
-    parts = [
+    intro = (
         "`millpond COMMAND --help` says the same on the screen. Everywhere: `--project` names the project's folder (else it is found from here "
         "upwards), `--env` the environment, `--as` the principal, `--json` prints JSON for programs, `--dry-run` says what would happen. "
-        "How a command ends: [exit codes](exit-codes.md).",
-    ]
+        "How a command ends: [exit codes](exit-codes.md)."
+    )
+    parts = [intro]
     for name, command in commands().items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option" and "--help" not in p.opts]
@@ -123,8 +127,8 @@ def _exits_page() -> str:
         "Exit codes",
         _table(("exit code", "means"), [(f"`{code}`", text) for code, text in _EXITS.items()]),
         "## Errors",
-        "An error says what went wrong, where, and what to do next. With `--json` it is `{\"error\": {\"code\", \"message\", \"hint\", \"at\", "
-        "\"transient\"}}`. *Transient*: the same command can succeed later without anybody changing anything.",
+        'An error says what went wrong, where, and what to do next. With `--json` it is `{"error": {"code", "message", "hint", "at", '
+        '"transient"}}`. *Transient*: the same command can succeed later without anybody changing anything.',
         _table(("exit code", "code", "what happened", "transient"), list(dict.fromkeys(rows))),
     )  # fmt: skip
 
@@ -171,7 +175,7 @@ _SETTINGS = {
     "environments": ("environments", "Each environment by name, with its `variables`."),
     "default_environment": ("default_environment", "Used where `--env` is not given."),
     "lake": ("lake, storage", "Where the tables are: a folder or `s3://bucket/prefix`; `storage` holds the object store's options."),
-    "ledger_url": ("ledger", "A file for SQLite, or a `postgresql+psycopg://` URL."),
+    "ledger_url": ("ledger", "A file for SQLite, or a `postgresql://` URL."),
     "memory_bytes_max": ("engine.memory", ""),
     "threads": ("engine.threads", "Of the engine; all cores where not given."),
     "steps_at_once": ("runs.steps_at_once", "How many steps of a run may work side by side."),
@@ -195,15 +199,26 @@ def _settings_rows() -> list[tuple[object, ...]]:
         key, said = _SETTINGS[name]
         if key:
             keys = ", ".join(f"`{one}`" for one in key.split(", "))
-            rows.append((keys, _DEFAULTS.get(name, f"`{default}`" if default else ""), said or text))
+            rows.append((keys, _DEFAULTS.get(name, _default(default)), said or text))
     told = {key.strip().partition(".")[0] for keys, _ in _SETTINGS.values() for key in keys.split(",") if key}
     assert told == _KEYS, f"keys of millpond.yaml that docs/generate.py does not describe: {told ^ _KEYS}"
     return rows
 
 
+_SHOWN = {
+    "None": "", "()": "", "frozenset()": "", "field(default_factory=dict, hash=False)": "", "Audience()": "nobody",
+    "Audience(everyone=True)": "everyone", "16 * MiB": "16 MiB", "('',)": '`[""]`', "True": "`true`",
+}  # fmt: skip
+
+
+def _default(text: str) -> str:
+    """Write a default as a file would say it."""
+    return _SHOWN.get(text, f"`{text.removeprefix(chr(39)).removesuffix(chr(39))}`" if text else "")
+
+
 def _dataclass_table(kind: type, *, without: tuple[str, ...] = (), said: Mapping[str, str] | None = None) -> str:
     rows: list[tuple[object, ...]] = [
-        (f"`{_RENAMED.get(name, name)}`", f"`{default}`" if default else "", text or (said or {}).get(name, ""))
+        (f"`{_RENAMED.get(name, name)}`", _default(default), text or (said or {}).get(name, ""))
         for name, default, text in documented(kind)
         if name not in without
     ]
@@ -223,9 +238,12 @@ _MODEL_SAID = {
 _POLICY_SAID = {
     "id": "Unique among policies; named in explanations and events.", "to": "Whom it is about: `everyone`, or principals, groups, kinds, purposes.",
     "on": "What it is about; see below.", "exempt": "Whom it is not about.", "mask": "How; see below.", "datasets": "Names, with `*` for any text.",
-    "kind": "One of null, constant, partial, hash, year, month, band, expression.", "groups": "", "columns": "Names.",
+    "kind": "One of null, constant, partial, hash, year, month, band, expression.", "columns": "Names.", "envs": "Only in these environments; empty: in all.",
     "classification": "As in the contract, or brought by lineage.", "tags": "As in the contract, or brought by lineage.",
 }  # fmt: skip
+
+
+_PRINCIPAL_SAID = {"id": "What `--as` names.", "groups": "What policies name.", "kind": "person or service."}
 
 
 def _settings_page() -> str:
@@ -234,11 +252,15 @@ def _settings_page() -> str:
     from millpond.models.spec import ModelSpec
 
     policies = []
-    for title, kind in (
-        ("principals", access.Principal), ("grants", access.Grant), ("denies", access.Deny), ("masks", access.Mask),
-        ("filters", access.Filter), ("on", access.Target), ("mask", access.MaskSpec),
+    for title, kind, more in (
+        ("principals", access.Principal, _PRINCIPAL_SAID), ("grants", access.Grant, {}), ("denies", access.Deny, {}),
+        ("masks", access.Mask, {}), ("filters", access.Filter, {}), ("on", access.Target, {}), ("mask", access.MaskSpec, {}),
     ):  # fmt: skip
-        policies += [f"### {title}", inspect.getdoc(kind).partition("\n")[0], _dataclass_table(kind, said=_POLICY_SAID)]
+        policies += [
+            f"### {title}",
+            inspect.getdoc(kind).partition("\n")[0],
+            _dataclass_table(kind, said=_POLICY_SAID | more),
+        ]
     return _page(
         "Settings",
         "An unknown key is an error that names the nearest one. A value `{env: NAME}` or `{file: path}` is a secret, read when needed and never printed.",
@@ -339,13 +361,15 @@ _TITLES = {
 
 
 def _contracts_page() -> str:
-    from millpond.contracts.shape import VERSIONS
     from open_data_contract_standard import model
 
-    parts = [
+    from millpond.contracts.shape import VERSIONS
+
+    intro = (
         f"A contract is a file `*.odcs.yaml` in the Open Data Contract Standard; versions {', '.join(VERSIONS)} are read. Everything in it is checked against the standard's published "
-        "schema, and every problem is told at once, with file, line and fix. Below is what each field makes Millpond do.",
-    ]
+        "schema, and every problem is told at once, with file, line and fix. Below is what each field makes Millpond do."
+    )
+    parts = [intro]
     for name, said in _ODCS.items():
         fields = [field.alias or key for key, field in getattr(model, name).model_fields.items()]
         assert set(said) <= set(fields), f"ODCS {name} has no {set(said) - set(fields)}"

@@ -2,7 +2,8 @@
 
 ``python docs/walk.py`` rewrites the tutorial's outputs; a test walks it too and compares.
 
-- A ``console`` block holds commands after ``$`` and their outputs. An output that begins with ``Error:`` is meant to fail.
+- A ``console`` block holds commands after ``$`` and their outputs. One whose output begins with ``Error:`` is meant to
+  fail.
 - A block with ``title="path"`` is that file. A ``diff`` block with a title changes it.
 """
 
@@ -86,10 +87,11 @@ class Walker:
         line, _, said = part.partition("\n")
         script = f"{line.removeprefix('$ ')}\ncode=$?; pwd >&3; exit $code"
         with tempfile.TemporaryFile("w+") as place:
+            command = ["bash", "-c", f"exec 3>&{place.fileno()}\n{script}"]
             done = subprocess.run(
-                ["bash", "-c", f"exec 3>&{place.fileno()}\n{script}"], cwd=self.here, env=self.environ, text=True,
+                command, cwd=self.here, env=self.environ, text=True,
                 capture_output=True, check=False, timeout=120, pass_fds=(place.fileno(),),
-            )  # fmt: skip  # noqa: S607
+            )  # fmt: skip
             place.seek(0)
             self.here = Path(place.read().strip() or self.here)
         fails = said.startswith("Error:")

@@ -114,8 +114,8 @@ def env_history(*, project: ProjectOption = None, env: EnvOption = None, json_: 
 
 @env.command("diff")
 def env_diff(
-    left: Annotated[str, typer.Argument()],
-    right: Annotated[str, typer.Argument()],
+    left: Annotated[str, typer.Argument(help="An environment.")],
+    right: Annotated[str, typer.Argument(help="Another one.")],
     *,
     project: ProjectOption = None,
     json_: JsonOption = False,
