@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from millpond.flow import NotApplied, RunFailed, RunOptions, decisions
+from millpond.ingest import SourceFileChanged
 
 DAYS = "SELECT day, orders, revenue FROM sales.daily_revenue ORDER BY day"
 
@@ -109,3 +110,22 @@ def test_a_new_rule_is_judged_on_the_data_that_is_there(ran) -> None:
     steps = {step.dataset: step for step in result.steps}
     assert steps["sales.daily_revenue"].decision.action == "audit"
     assert any(check.rule == "orders.minimum" for check in steps["sales.daily_revenue"].checks)
+
+
+def test_a_file_that_grew_after_it_was_appended_is_refused(ran) -> None:
+    """Taking it in again would double its rows; the message says what to do instead."""
+    ran.orders("2026-01", (1, "2026-01-05 09:12:00", "ada@example.com", "40.00"))
+    with pytest.raises(SourceFileChanged, match="mode: replace"):
+        ran.run()
+    assert ran.rows("SELECT count(*) AS n FROM sales.orders")[0]["n"] == 3
+
+
+def test_a_replaced_source_does_not_quarantine_a_row_twice(ran) -> None:
+    """In mode replace an unchanged bad row is in the quarantine once, however often its file is taken in."""
+    ran.edit("products/sales/orders.source.yaml", {"format: csv": "format: csv\nmode: replace"})
+    ran.apply(allow_breaking=True)
+    ran.run()
+    ran.orders("2026-02", (5, "2026-02-01 10:00:00", "ada@example.com", "5.00"))
+    ran.run()
+    assert ran.rows("SELECT count(*) AS n FROM sales.orders")[0]["n"] == 4
+    assert ran.rows("SELECT count(*) AS n FROM sales.orders__quarantine")[0]["n"] == 1

@@ -100,7 +100,7 @@ def _decide_source(
     state = known.steps.get(entry.table)
     found = discover(name)
     taken = () if force and source.mode != "append" else known.source_files(entry.table)
-    fresh = unseen(found, taken)
+    fresh = unseen(found, taken, mode=source.mode)
     gone = {file.uri for file in taken} - {file.uri for file in found}
     if source.mode == "replace" and (fresh or (gone and found)):
         count = len(fresh) or len(gone)

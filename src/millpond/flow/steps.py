@@ -65,6 +65,7 @@ def _land(decision: Decision, context: StepContext) -> Staged:
             quarantine=context.workspace.lake.table(held.table).store,
             run_id=context.run_id,
             report=lambda progress: context.progress(name, progress),
+            held=base_held if source.mode != "append" and base_held.version >= 0 else None,
         )
     adds, removes = landed.accepted.files, (base.files if source.mode == "replace" else ())
     if source.mode == "merge":
