@@ -99,6 +99,10 @@ _EXITS = {
 }
 
 
+def _by_exit(kind: Any) -> tuple[int, str, str]:
+    return kind.exit_code, kind.code, f"{kind.__module__}.{kind.__name__}"
+
+
 def errors() -> list[Any]:
     """Give every error class that users can meet."""
     from millpond.kernel import MillpondError
@@ -112,7 +116,7 @@ def errors() -> list[Any]:
         below = [kind for kind in waiting.pop().__subclasses__() if kind.__module__.startswith("millpond.")]
         found.update(below)
         waiting.extend(below)
-    return sorted((kind for kind in found if not kind.__name__.startswith("_")), key=lambda k: (k.exit_code, k.code))
+    return sorted((kind for kind in found if not kind.__name__.startswith("_")), key=_by_exit)
 
 
 def _exits_page() -> str:
