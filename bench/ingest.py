@@ -40,7 +40,8 @@ TYPES = {
 def make_input(folder: Path, rows: int) -> None:
     """Write the same rows as CSV and Parquet."""
     sql = f"""
-        SELECT range AS id, TIMESTAMP '2026-01-01' + INTERVAL (range) SECOND AS at, 'S' || (range * 7919 % 500) AS symbol,
+        SELECT range AS id, TIMESTAMP '2026-01-01' + INTERVAL (range) SECOND AS at,
+               'S' || (range * 7919 % 500) AS symbol,
                ((range * 104729 % 1000000) / 100)::DECIMAL(18,4) AS price, (range * 31 % 900 + 1)::INTEGER AS size,
                (range % 1000) / 7 AS ratio, 'customer-' || (range * 15485863 % 100000) AS buyer,
                CASE WHEN range % 3 = 0 THEN NULL ELSE 'a note, number ' || range END AS note

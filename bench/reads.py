@@ -43,7 +43,7 @@ def make_door(folder: Path, rows: int) -> tuple[Door, Path]:
     door = Door(
         engine=DuckDBEngine(),
         policies=policies,
-        record=lambda events: None,
+        record=lambda _: None,
         env="prod",
         resolve=lambda name: visible if name == dataset.name else None,
         names=lambda: [dataset.name],

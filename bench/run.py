@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import duckdb
-import ingest
 import reads
 import rules
 from timing import Measured
 
+import ingest
 from millpond import __version__
 from millpond.kernel import format_seconds
 
@@ -24,8 +24,8 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs/performance.md"
 HEAD = """# Performance
 
-Each figure is a ratio measured in one run: our way and the other, in turn, in one process, on the same data; the best of the
-rounds counts (for reads: the median). Below 1 Millpond is faster. `make bench` makes this page anew.
+Each figure is a ratio measured in one run: our way and the other, in turn, in one process, on the same data; the
+best of the rounds counts (for reads: the median). Below 1 Millpond is faster. `make bench` makes this page anew.
 
 """
 
@@ -41,7 +41,7 @@ def table(found: list[Measured]) -> str:
     return "\n".join(lines)
 
 
-def plans(quick: bool) -> str:
+def plans(*, quick: bool) -> str:
     """Run the benchmark of plan and no-op runs in processes of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "plans.json"
@@ -66,9 +66,10 @@ def main() -> None:
         ("Taking files in", table(ingest.measure(5_000_000 // part, 500_000 // part, rounds=3))),
         ("Rules", table(rules.measure(10_000_000 // part, 1_000_000 // part, rounds=3))),
         ("Governed reads", table(reads.measure(10_000_000 // part))),
-        ("Plan and run with many models, each a command of its own", plans(quick)),
+        ("Plan and run with many models, each a command of its own", plans(quick=quick)),
     ]
-    where = f"Millpond {__version__}, DuckDB {duckdb.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores."
+    versions = f"Millpond {__version__}, DuckDB {duckdb.__version__}, Python {platform.python_version()}"
+    where = f"{versions}, {os.cpu_count()} cores."
     page = HEAD + where + "".join(f"\n\n## {title}\n\n{text}" for title, text in sections) + "\n"
     sys.stdout.write(page)
     if not quick:

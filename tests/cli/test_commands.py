@@ -142,7 +142,7 @@ def test_catalog_shows_searches_and_traces(shop: Cli) -> None:
 
 
 def test_the_record_verifies_and_is_exported(shop: Cli, tmp_path: Path) -> None:
-    """verify passes on the ledger and on an export, and fails on an export in which one byte changed."""
+    """Verification passes on the ledger and on an export, and fails on an export in which one byte changed."""
     assert shop.json("audit", "verify")["broken_at"] is None
     export = tmp_path / "record.jsonl"
     shop("audit", "export", str(export))
@@ -160,7 +160,7 @@ def test_rebuilding_the_ledger_changes_nothing(shop: Cli) -> None:
 
 
 def test_a_plan_file_is_followed_or_refused(tmp_path: Path) -> None:
-    """apply takes the file while the world is as it was, and refuses when a definition changed since."""
+    """Apply takes the file while the world is as it was, and refuses when a definition changed since."""
     Cli(tmp_path)("init", "planned")
     cli = Cli(tmp_path / "planned")
     cli("plan", "--out", "plan.json")

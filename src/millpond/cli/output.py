@@ -20,10 +20,14 @@ from millpond.kernel import MillpondError, ProblemsFound
 _WIDTH_UNKNOWN = 160
 """Columns where output goes to a file or a pipe."""
 
-console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN)
-errors = Console(
-    stderr=True, highlight=False, emoji=False, width=None if sys.stderr.isatty() or "COLUMNS" in os.environ else _WIDTH_UNKNOWN
-)
+
+def _console(*, stderr: bool) -> Console:
+    known = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if known else _WIDTH_UNKNOWN)
+
+
+console = _console(stderr=False)
+errors = _console(stderr=True)
 
 
 def print_json(value: object) -> None:
