@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from millpond.access import load_policies
+from millpond.flow import load_settings
+from millpond.ingest import load_source
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 
@@ -55,3 +59,23 @@ def test_the_readme_says_how_to_test() -> None:
     assert commands == ["make demo", "make test"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"\n{command.removeprefix('make ')}:" in makefile for command in commands)
+
+
+def example(page: str) -> str:
+    """Give the first yaml block of a how-to page."""
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/how-to" / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
+def test_the_examples_of_definitions_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source, the policies and the settings that the how-to pages show are good as they stand."""
+    pages = {"a.source.yaml": "ingest-files.md", "p.yaml": "access.md", "millpond.yaml": "s3-and-postgres.md"}
+    for name, page in pages.items():
+        (tmp_path / name).write_text(example(page), encoding="utf-8")
+    for secret in ("SHOP_S3_KEY", "SHOP_S3_SECRET"):
+        monkeypatch.setenv(secret, "x")
+    monkeypatch.setenv("SHOP_LEDGER_URL", "postgresql://user:password@host:5432/database")
+    assert load_source(tmp_path / "a.source.yaml", root=tmp_path, product="shop").decimal_separator == ","
+    assert {mask.id for mask in load_policies([tmp_path / "p.yaml"], root=tmp_path).masks} == {"hide-restricted"}
+    assert load_settings(tmp_path).lake.uri == "s3://shop-lake/tables"
