@@ -103,6 +103,8 @@ def carried_tags(own: Tags, lineage: Lineage, upstream: Mapping[str, Tags]) -> d
 
 def _one_classification(tags: Iterable[str]) -> tuple[str, ...]:
     words = set(tags)
+    if len(words) < 2:
+        return tuple(words)
     ranked = [word for word in _SENSITIVITY if word in words]
     return tuple(sorted(words.difference(ranked[:-1])))
 

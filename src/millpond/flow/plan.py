@@ -14,6 +14,7 @@ from millpond.flow.definitions import Definitions, entry_digest
 from millpond.flow.settings import Environment
 from millpond.flow.workspace import Workspace
 from millpond.kernel import Json, MillpondError, digest
+from millpond.ledger import Definition
 
 PlanVerdict = Literal["compatible", "needs rebuild", "breaking"]
 _WORST: tuple[PlanVerdict, ...] = ("compatible", "needs rebuild", "breaking")
@@ -112,9 +113,9 @@ def make_plan(workspace: Workspace, env: Environment) -> Plan:
     """
     ledger = workspace.ledger
     applied = ledger.definitions(env.name)
-    catalog = Catalog.load(ledger, env.name)
+    catalog = Catalog.of(applied, env.name)
+    definitions = workspace.definitions(env, catalog)
     project = workspace.project
-    definitions = workspace.definitions(env)
     digests = {name: entry_digest(entry) for name, entry in definitions.entries.items()}
     differing = [name for name in definitions.entries if name not in applied or applied[name].digest != digests[name]]
     check_definitions(
@@ -140,8 +141,8 @@ def make_plan(workspace: Workspace, env: Environment) -> Plan:
         changes=tuple(changes),
         policies_changed=policies is None or PolicySet.from_json(policies).digest != project.policies.digest,
         unchanged=len(definitions.entries) - len(differing),
-        definitions_digest=digest(definitions.digest, project.policies.digest),
-        base_digest=base_digest(workspace, env.name),
+        definitions_digest=digest(digest(digests), project.policies.digest),
+        base_digest=_base_digest(applied),
         definitions=definitions,
         policies=project.policies,
     )
@@ -149,8 +150,11 @@ def make_plan(workspace: Workspace, env: Environment) -> Plan:
 
 def base_digest(workspace: Workspace, env: str) -> str:
     """Digest what an environment runs now: a plan holds for exactly this."""
-    applied = workspace.ledger.definitions(env)
-    return digest({name: definition.digest for name, definition in sorted(applied.items())})
+    return _base_digest(workspace.ledger.definitions(env))
+
+
+def _base_digest(applied: Mapping[str, Definition]) -> str:
+    return digest({name: definition.digest for name, definition in applied.items()})
 
 
 class _Estimate:
