@@ -101,8 +101,8 @@ def _fenced(ledger: Ledger, lease: Lease | None) -> list[Lease]:
         return []
     try:
         return [ledger.acquire(lease.names, lease.holder, ttl_s=LEASE_S)]
-    except LeaseHeld:  # another run has it already, which fences as well
-        return []
+    except LeaseHeld:  # another run has some of it already, which fences as well; the rest is given back
+        return [lease]
 
 
 def _give_back(ledger: Ledger, leases: Sequence[Lease]) -> None:
