@@ -81,7 +81,8 @@ def write_project(root: Path, models: int, *, seed: int = 1) -> int:
             if table.layer:
                 _write(folder / f"{table.name}.sql", table.sql)
             else:
-                _write(folder / f"{table.name}.source.yaml", f"format: csv\nlocation: data/{table.name}*.csv\n")
+                location = f"products/{product}/data/{table.name}*.csv"
+                _write(folder / f"{table.name}.source.yaml", f"format: csv\nlocation: {location}\n")
                 write_rows(root, table.full_name, first=0, rows=SOURCE_ROWS)
     return sum(table.layer == 0 for table in tables)
 
