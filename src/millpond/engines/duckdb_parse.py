@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import threading
@@ -103,3 +104,10 @@ def _connection() -> duckdb.DuckDBPyConnection:
         held = _opened[process].cursor()
     _PER_THREAD.held = (process, held)
     return held
+
+
+@atexit.register
+def _let_go() -> None:
+    """Drop the connections while the interpreter is whole: later the driver would report them as leaked."""
+    vars(_PER_THREAD).clear()
+    _opened.clear()
