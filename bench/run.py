@@ -47,7 +47,7 @@ def plans(*, quick: bool) -> str:
         out = Path(scratch) / "plans.json"
         sizes = ["100", "500"] if quick else ["100", "500", "2000", "10000"]
         subprocess.run([sys.executable, str(HERE / "plan.py"), "--out", str(out), *sizes], check=True)
-        rows = json.loads(out.read_text(encoding="utf-8"))
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     heads = [key for key in rows[0] if key != "models"]
     lines = [f"| models | {' | '.join(heads)} |", "|---:|" + "---:|" * len(heads)]
     for row in rows:

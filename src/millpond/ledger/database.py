@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event as hooks
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
 from millpond.kernel import Secret, now_us
@@ -89,8 +88,12 @@ class Database:
         """Build ``INSERT ... ON CONFLICT (key) DO UPDATE SET`` the columns *update*."""
         keys = list(table.primary_key.columns)
         if self.is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
             lite = sqlite.insert(table)
             return lite.on_conflict_do_update(index_elements=keys, set_={name: lite.excluded[name] for name in update})
+        from sqlalchemy.dialects import postgresql
+
         postgres = postgresql.insert(table)
         changed = {name: postgres.excluded[name] for name in update}
         return postgres.on_conflict_do_update(index_elements=keys, set_=changed)
