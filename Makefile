@@ -25,7 +25,7 @@ help: ## List the targets
 	@touch $@
 
 .venv/.docs: .venv/.demo
-	@$(INSTALL) --group docs
+	@$(INSTALL) --editable ".[demo,postgres,openlineage]" --group docs
 	@touch $@
 
 .venv/.bench: .venv/.test
@@ -57,7 +57,8 @@ test-slow: .venv/.slow ## The slow tier: kills at random moments, large files, S
 
 docs: .venv/.docs ## Build the documentation into site/; a broken link is an error
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is in site/."
 
 bench: .venv/.bench ## Run the benchmarks and rewrite docs/performance.md
 	$(BIN)/python bench/run.py
