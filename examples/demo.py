@@ -18,7 +18,7 @@ FROM delays.flights
 WHERE tailnum IS NOT NULL
 GROUP BY ALL ORDER BY flights DESC, tailnum LIMIT 5
 """
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def millpond(*arguments: str) -> None:
