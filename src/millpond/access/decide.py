@@ -26,11 +26,10 @@ from millpond.access.expressions import (
 from millpond.access.masks import MaskImpossible, SecretOf, mask_sql, stored_type, strongest
 from millpond.access.policies import PolicySet
 from millpond.access.spec import ColumnOutcome, Deny, Filter, Grant, Mask, Principal, Visible, folded, matches
+from millpond.catalog import QUARANTINE_SUFFIX
 from millpond.kernel import digest
 
 RAW_SCHEMA: Final = "_mp_raw"
-QUARANTINE_SUFFIX: Final = "__quarantine"
-"""What a dataset's name ends with where it holds the rows that another did not accept."""
 Restriction = Deny | Mask | Filter
 _R = TypeVar("_R", Deny, Mask, Filter)
 

@@ -17,7 +17,6 @@ import pyarrow as pa
 from millpond.access.answer import Answer, Batches, Delivered
 from millpond.access.deadline import Deadline
 from millpond.access.decide import (
-    QUARANTINE_SUFFIX,
     Decision,
     decide,
     granted,
@@ -30,6 +29,7 @@ from millpond.access.gate import Admitted, GateRefused, admit
 from millpond.access.policies import PolicySet
 from millpond.access.sessions import CannotBind, SessionPool, Warm
 from millpond.access.spec import Explanation, Principal, Visible, folded
+from millpond.catalog import QUARANTINE_SUFFIX
 from millpond.engines import Engine, EngineLimits, QueryInvalid, parse
 from millpond.kernel import Json, MillpondError, Secret, digest, new_id
 from millpond.ledger import Event

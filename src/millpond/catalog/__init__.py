@@ -14,11 +14,12 @@ from millpond.catalog.entry import (
 )
 from millpond.catalog.lineage import Traced, parse_select, references, trace, trace_all
 from millpond.catalog.scope import TimeSource
-from millpond.catalog.spec import ColumnLineage, ColumnRef, Entry, Lineage
+from millpond.catalog.spec import QUARANTINE_SUFFIX, ColumnLineage, ColumnRef, Entry, Lineage
 from millpond.catalog.told import CheckTold, DataPlace, FilesTold, RunTold, StepEnd, StepTold, TableTold
 
 __all__ = [
     "POLICIES",
+    "QUARANTINE_SUFFIX",
     "Catalog",
     "CheckTold",
     "ColumnLineage",

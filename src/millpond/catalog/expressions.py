@@ -6,6 +6,7 @@ A method per kind of node that is special; every other node joins what its child
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -57,18 +58,18 @@ _TIMESTAMPS: Final = frozenset(
 """Casts between these keep the time, but for the zone; coarser ones round."""
 
 
-class ExpressionTracer:
+class ExpressionTracer(ABC):
     """Flows of expressions; queries inside them are traced by the subclass."""
 
     __slots__ = ()
 
+    @abstractmethod
     def query(self, node: exp.Expr, ctes: Mapping[str, Relation], outer: Scope | None = None) -> Relation:
         """Trace a query."""
-        raise NotImplementedError
 
+    @abstractmethod
     def problem(self, what: str, node: exp.Expr | None, fix: str | None = None) -> None:
         """Note a problem."""
-        raise NotImplementedError
 
     def flow(self, node: exp.Expr, scope: Scope) -> Flow:
         """Give the columns whose values flow into *node*; notes what filters and orders inside it in *scope*."""

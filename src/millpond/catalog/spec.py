@@ -8,6 +8,9 @@ from typing import Literal
 
 from millpond.contracts import Dataset
 
+QUARANTINE_SUFFIX = "__quarantine"
+"""Added to a dataset's name, it names the rows that the dataset did not accept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ColumnRef:

@@ -5,7 +5,7 @@ Owns the order in which things happen. Never reads data for people: that is ``ac
 
 from millpond.flow.apply import Applied, apply_plan
 from millpond.flow.checking import check_definitions, run_cases
-from millpond.flow.definitions import QUARANTINE_SUFFIX, Definitions, define
+from millpond.flow.definitions import Definitions, define
 from millpond.flow.environments import Difference, NothingToRollBack, difference, rollback
 from millpond.flow.leases import AnotherRun
 from millpond.flow.looking import QualityView, open_quarantine, quality_of, quarantine_counts
@@ -20,7 +20,6 @@ from millpond.flow.upkeep import TableCompacted, TableVacuumed, compact, vacuum
 from millpond.flow.workspace import EnvironmentUnknown, Workspace
 
 __all__ = [
-    "QUARANTINE_SUFFIX",
     "AnotherRun",
     "Applied",
     "AuditFailed",

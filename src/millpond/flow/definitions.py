@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import cast
 
-from millpond.catalog import Catalog, ColumnLineage, ColumnRef, Entry, Lineage, carried_tags
+from millpond.catalog import QUARANTINE_SUFFIX, Catalog, ColumnLineage, ColumnRef, Entry, Lineage, carried_tags
 from millpond.contracts import Column, Contract, Dataset, diff
 from millpond.flow.project import Project
 from millpond.flow.remembered import Remembered, key_of
@@ -21,7 +21,6 @@ from millpond.kernel import Json, Location, Problem, ProblemsFound, digest, sugg
 from millpond.models import Model, ModelSpec, bind, fingerprint, model_from_json, model_to_json, order, spec_to_json
 from millpond.quality import checks_digest
 
-QUARANTINE_SUFFIX = "__quarantine"
 _SENSITIVE = frozenset({"confidential", "restricted"})
 
 

@@ -12,8 +12,7 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import ParseError
 
 from millpond.access import Answer
-from millpond.catalog import Catalog, Entry
-from millpond.flow.definitions import QUARANTINE_SUFFIX
+from millpond.catalog import QUARANTINE_SUFFIX, Catalog, Entry
 from millpond.flow.workspace import Workspace
 from millpond.kernel import Json, MillpondError
 from millpond.lake import Snapshot

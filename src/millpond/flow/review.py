@@ -8,9 +8,9 @@ from typing import Literal
 
 from sqlglot import exp
 
-from millpond.catalog import Catalog
+from millpond.catalog import QUARANTINE_SUFFIX, Catalog
 from millpond.engines import Session
-from millpond.flow.definitions import QUARANTINE_SUFFIX, Definitions
+from millpond.flow.definitions import Definitions
 from millpond.flow.leases import HeldLease, take_lease
 from millpond.flow.publish import publish_staged
 from millpond.flow.recover import finish_prepared

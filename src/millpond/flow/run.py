@@ -14,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from millpond.catalog import Catalog
+from millpond.catalog import QUARANTINE_SUFFIX, Catalog
 from millpond.engines import Session
-from millpond.flow.definitions import QUARANTINE_SUFFIX, Definitions, entry_digest
+from millpond.flow.definitions import Definitions, entry_digest
 from millpond.flow.emit import Ended, emit_run
 from millpond.flow.leases import HeldLease, take_lease
 from millpond.flow.publish import publish_staged
